@@ -1,0 +1,1 @@
+"""How a fake bot answers: one pure frozen dataclass a file."""

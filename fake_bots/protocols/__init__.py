@@ -1,0 +1,1 @@
+"""How a behaviour is reached: one file a protocol."""

@@ -1,0 +1,1 @@
+"""Thin readers of clock, disk, processes and network."""

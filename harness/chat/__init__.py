@@ -1,0 +1,1 @@
+"""What the chat service decides. Pure: facts in, acts out."""

@@ -1,0 +1,1 @@
+"""The values and judgements that all rooms share. Pure."""

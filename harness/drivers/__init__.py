@@ -1,0 +1,1 @@
+"""Who drives a scenario at which distance: one file each."""

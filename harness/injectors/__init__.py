@@ -1,0 +1,1 @@
+"""Faults made real: one file each, undo registered before inject."""

@@ -1,0 +1,1 @@
+"""Locust users and their recorder; lives in Locust's own process."""

@@ -1,0 +1,1 @@
+"""Leak checks of running processes; the judgement is in core/."""

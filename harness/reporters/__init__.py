@@ -1,0 +1,1 @@
+"""A verdict in, the bytes of a report out. Pure; one file a format."""

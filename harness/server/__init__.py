@@ -1,0 +1,1 @@
+"""Port 8000: carries out the engine's acts."""
