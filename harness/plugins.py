@@ -37,7 +37,7 @@ def load(seam: ModuleType, name: str) -> Any:
         if point.name == name:
             return point.load()
     module = importlib.import_module(f"{seam.__name__}.{name.replace('-', '_')}")
-    exported = getattr(module, "__all__", ())
+    exported: tuple[str, ...] = tuple(getattr(module, "__all__", ()))
     if len(exported) != 1:
         raise PluginError(f"{folder}/{name.replace('-', '_')}.py must have exactly one name in __all__")
     return getattr(module, exported[0])

@@ -1,0 +1,70 @@
+"""Journal: facts to JSON lines, and back.
+
+In    facts with their time; a path
+Out   one line a fact: {"t": 1.25, "source": "client", "fact": "got-reply", "cid": "u1-3", ...}
+Rule  append only, one writer a file; a torn last line (after kill -9) is left out, any other bad line is an error
+Why   the run is this file: verdict, report and comparison read nothing else
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+
+from harness.core.events import KINDS, NAME_OF, Entry, RunFact
+from harness.errors import NoVerdictError
+
+
+def line_of(t: float, source: str, fact: RunFact) -> bytes:
+    """Write one entry as its line; orjson takes the dataclass as it is, so only the head is put together here."""
+    head = b'{"t":%s,"source":"%s","fact":"%s"' % (
+        orjson.dumps(round(t, 6)),
+        source.encode(),
+        NAME_OF[type(fact)].encode(),
+    )
+    body = orjson.dumps(fact)
+    return head + (b"}\n" if body == b"{}" else b"," + body[1:] + b"\n")
+
+
+class Book:
+    """A journal that is being written."""
+
+    def __init__(self, path: Path, *, t0: float = 0.0) -> None:
+        """Append to ``path``; ``t0`` is subtracted from every time."""
+        self.path, self.t0 = path, t0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+
+    def write(self, t: float, source: str, fact: RunFact) -> None:
+        """Write one fact; it is with the operating system when this returns, so kill -9 loses nothing."""
+        self._file.write(line_of(t - self.t0, source, fact))
+        self._file.flush()
+
+    def write_all(self, entries: Iterable[Entry]) -> None:
+        """Write many facts at once, with the times that they carry."""
+        self._file.writelines(line_of(entry.t, entry.source, entry.fact) for entry in entries)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read(path: Path) -> Iterator[Entry]:
+    """Read a journal line by line; NoVerdictError names a line that is broken."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise NoVerdictError(f"{path}: cannot be read ({error.strerror}); a run holds a journal.jsonl") from None
+    lines = raw.split(b"\n")
+    torn = lines.pop()  # Empty if the last line is complete; else the writer died in the middle of it.
+    del torn
+    for number, line in enumerate(lines, start=1):
+        try:
+            data = orjson.loads(line)
+            t, source, kind = data.pop("t"), data.pop("source"), data.pop("fact")
+            yield Entry(float(t), source, KINDS[kind](**data))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise NoVerdictError(f"{path}:{number}: not a fact of this version ({error})") from None
