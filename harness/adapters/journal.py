@@ -52,10 +52,12 @@ class Book:
         self._file.close()
 
 
-def read(path: Path) -> Iterator[Entry]:
-    """Read a journal line by line; NoVerdictError names a line that is broken."""
+def read(path: Path, *, start: int = 0) -> Iterator[Entry]:
+    """Read a journal line by line, from byte ``start`` on; NoVerdictError names a line that is broken."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(start)
+            raw = file.read()
     except OSError as error:
         raise NoVerdictError(f"{path}: cannot be read ({error.strerror}); a run holds a journal.jsonl") from None
     lines = raw.split(b"\n")

@@ -1,0 +1,283 @@
+"""Store: sessions, messages and wanted bots in one SQLite file.
+
+In    groups of rows to write (a group is written whole or not at all); questions
+Out   for each group "" or why it failed, once it is on disk; rows as the HTTP API shows them
+Rule  one writer thread; whatever waits goes into one transaction (group commit), synchronous=FULL, WAL
+Why   one fsync serves every message that waits for it, and an acknowledged message survives kill -9 and power loss
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+import orjson
+
+from harness.core.events import BotWanted, ForgetBot, SaveMessage
+from harness.errors import StoreError
+
+FILE_NAME: Final = "chat.sqlite3"
+INTERRUPTED: Final = "the service was restarted before the bot answered; send it again"
+BUSY_MAX_S: Final = 5.0
+"""How long a write waits for somebody else's lock (a backup, a person with a shell) before it fails."""
+TITLE_CHARS: Final = 60
+"""A session without a title is called by the first characters of its first message."""
+
+# MIGRATIONS[n] turns a store of version n into one of version n + 1; the file carries its version as user_version.
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE bot (
+        name TEXT PRIMARY KEY, behaviour TEXT NOT NULL, options TEXT NOT NULL, seed INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE session (
+        id TEXT PRIMARY KEY, bot TEXT NOT NULL, title TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_updated ON session (updated);
+    CREATE TABLE message (
+        rid INTEGER PRIMARY KEY, mid TEXT NOT NULL UNIQUE, session TEXT NOT NULL, cid TEXT NOT NULL,
+        role TEXT NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL, error TEXT NOT NULL, at REAL NOT NULL,
+        UNIQUE (session, cid, role)
+    ) STRICT;
+    CREATE INDEX message_session ON message (session, rid);
+    -- Everything up to settled_rid has its final state; at is the last sign of life.
+    CREATE TABLE pulse (one INTEGER PRIMARY KEY CHECK (one = 1), at REAL NOT NULL, settled_rid INTEGER NOT NULL) STRICT;
+    INSERT INTO pulse VALUES (1, 0.0, 0);
+    """,
+)
+
+_SAVE: Final = """
+    INSERT INTO message (mid, session, cid, role, text, state, error, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (mid) DO UPDATE SET text = excluded.text, state = excluded.state, error = excluded.error
+"""
+_SESSIONS: Final = """
+    SELECT id, bot, title, created, updated, (SELECT count(*) FROM message WHERE session = session.id) FROM session
+"""
+_MESSAGES: Final = "SELECT mid, cid, role, text, state, error, at FROM message"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One conversation, as ``GET /api/sessions`` lists it; times are Unix seconds."""
+
+    id: str
+    bot: str
+    title: str
+    created: float
+    updated: float
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, as ``GET /api/sessions/{id}/messages`` lists it."""
+
+    mid: str
+    cid: str
+    role: str
+    text: str
+    state: str
+    error: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Nothing but a sign of life: proves that the store can be written."""
+
+
+Row = SaveMessage | BotWanted | ForgetBot | Session | Pulse
+Group = Sequence[Row]
+Done = Callable[[list[str]], None]
+
+
+class Store:
+    """The service's memory. Reads are answered at once, on the caller's thread; writes by the writer thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file and bring it up to date; StoreError says why not."""
+        self.path = path
+        try:
+            self._writing = _connect(path)
+            try:
+                _migrate(self._writing, path)
+                self._reading = _connect(path)
+            except BaseException:
+                self._writing.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: the store cannot be opened ({error})") from None
+        self._jobs: SimpleQueue[tuple[Sequence[Group], Done] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write_on, name="store-writer", daemon=True)
+        self._thread.start()
+
+    # --- Writes -------------------------------------------------------------------------------------------------------
+    def save(self, groups: Sequence[Group], done: Done) -> None:
+        """Write groups in order; ``done`` is called on the writer thread with "" or the reason for each."""
+        self._jobs.put((groups, done))
+
+    def close(self) -> None:
+        """Finish what waits, then close the file."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._reading.close()
+        self._writing.close()
+
+    def _write_on(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            groups, done = job
+            done(self._commit(groups))
+
+    def _commit(self, groups: Sequence[Group]) -> list[str]:
+        """All in one transaction; if that fails one by one, so that only the guilty group is lost."""
+        problem = self._transact(groups)
+        if not problem:
+            return [""] * len(groups)
+        if len(groups) == 1:
+            return [problem]
+        return [self._transact((group,)) for group in groups]
+
+    def _transact(self, groups: Sequence[Group]) -> str:
+        try:
+            self._writing.execute("BEGIN IMMEDIATE")
+            try:
+                now = time.time()
+                for group in groups:
+                    for row in group:
+                        self._put(row, now)
+                self._writing.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors (disk full among them).
+                if self._writing.in_transaction:
+                    self._writing.execute("ROLLBACK")
+                raise
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+            return f"{self.path}: {error}"
+        return ""
+
+    def _put(self, row: Row, now: float) -> None:
+        run = self._writing.execute
+        match row:
+            case SaveMessage(mid, session, role, cid, text, state, error):
+                run(_SAVE, (mid, session, cid, role, text, state, error, now))
+                if role == "user":
+                    title = " ".join(text.split())[:TITLE_CHARS]
+                    run(
+                        "UPDATE session SET updated = ?, title = iif(title = '', ?, title) WHERE id = ?",
+                        (now, title, session),
+                    )
+            case BotWanted(bot, behaviour, options, seed):
+                run(
+                    "INSERT OR REPLACE INTO bot VALUES (?, ?, ?, ?)",
+                    (bot, behaviour, orjson.dumps(options).decode(), seed),
+                )
+            case ForgetBot(bot):
+                run("DELETE FROM bot WHERE name = ?", (bot,))
+            case Session(id_, bot, title, created, updated):
+                run("INSERT INTO session VALUES (?, ?, ?, ?, ?)", (id_, bot, title, created, updated))
+            case Pulse():
+                run("UPDATE pulse SET at = ?", (now,))
+
+    # --- Reads --------------------------------------------------------------------------------------------------------
+    def bots(self) -> list[BotWanted]:
+        """Every bot that is wanted, by name."""
+        rows = self._reading.execute("SELECT name, behaviour, options, seed FROM bot ORDER BY name")
+        return [BotWanted(name, behaviour, orjson.loads(options), seed) for name, behaviour, options, seed in rows]
+
+    def session(self, session: str) -> Session | None:
+        """One session, if it is there."""
+        row = self._reading.execute(f"{_SESSIONS} WHERE id = ?", (session,)).fetchone()
+        return Session(*row) if row else None
+
+    def bot_of(self, session: str) -> str | None:
+        """The bot of a session; None if there is no such session."""
+        row = self._reading.execute("SELECT bot FROM session WHERE id = ?", (session,)).fetchone()
+        return str(row[0]) if row else None
+
+    def sessions(self, bot: str | None, limit: int) -> list[Session]:
+        """The newest sessions (of one bot), the one with the newest message first."""
+        where, values = ("WHERE bot = ?", (bot, limit)) if bot is not None else ("", (limit,))
+        rows = self._reading.execute(f"{_SESSIONS} {where} ORDER BY updated DESC, id LIMIT ?", values)
+        return [Session(*row) for row in rows]
+
+    def messages(self, session: str, limit: int, before: str | None = None) -> list[Message]:
+        """The newest ``limit`` messages of a session (before the message ``before``), oldest first."""
+        older = "AND rid < (SELECT rid FROM message WHERE mid = ?)" if before is not None else ""
+        values = (session, before, limit) if before is not None else (session, limit)
+        sql = f"{_MESSAGES} WHERE session = ? {older} ORDER BY rid DESC LIMIT ?"
+        return [Message(*row) for row in self._reading.execute(sql, values)][::-1]
+
+    def has_message(self, session: str, mid: str) -> bool:
+        """Whether a session holds a message."""
+        sql = "SELECT 1 FROM message WHERE mid = ? AND session = ?"
+        return self._reading.execute(sql, (mid, session)).fetchone() is not None
+
+    def known(self, session: str, cid: str) -> str | None:
+        """The id of the user's message that was saved under ``cid``, if any."""
+        sql = "SELECT mid FROM message WHERE session = ? AND cid = ? AND role = 'user'"
+        row = self._reading.execute(sql, (session, cid)).fetchone()
+        return str(row[0]) if row else None
+
+    # --- Start --------------------------------------------------------------------------------------------------------
+    def settle(self) -> int:
+        """Give every reply that a dead service left behind its end; say how many there were.
+
+        Called once, before anything else is written. A reply that was streaming keeps what arrived of it; a message
+        that was accepted and never answered gets an empty reply. Both are "interrupted".
+        """
+        since = "rid > (SELECT settled_rid FROM pulse)"
+        with closing(self._writing.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute(
+                f"UPDATE message SET state = 'interrupted', error = ? WHERE role = 'bot' AND state = 'streaming' AND {since}",
+                (INTERRUPTED,),
+            )
+            cut = cursor.rowcount
+            cursor.execute(
+                f"""
+                INSERT INTO message (mid, session, cid, role, text, state, error, at)
+                SELECT 'lost-' || mid, session, cid, 'bot', '', 'interrupted', ?, at FROM message AS asked
+                WHERE role = 'user' AND state = 'accepted' AND {since} AND NOT EXISTS (
+                    SELECT 1 FROM message
+                    WHERE session = asked.session AND cid = asked.cid AND role = 'bot')
+                ORDER BY rid
+                """,
+                (INTERRUPTED,),
+            )
+            cut += cursor.rowcount
+            cursor.execute("UPDATE pulse SET settled_rid = (SELECT coalesce(max(rid), 0) FROM message)")
+            cursor.execute("COMMIT")
+        return cut
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_MAX_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path}: written by a newer harness (store version {version}, this one knows {len(MIGRATIONS)}); "
+            "use that harness or another --state-dir"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+    # A store that can be read but not written must be found out now, not by the first user.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE pulse SET at = at")
+    connection.execute("COMMIT")

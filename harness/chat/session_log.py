@@ -1,0 +1,45 @@
+"""Session log: the numbered frames of one session, kept for clients that come back.
+
+In    frames in order; what a client has acknowledged
+Out   the next number; the frames that a client has missed, or None if they are gone
+Rule  numbers are gap-free from 1; memory is bounded, the oldest frames go first
+Why   a socket may break at any token: whoever comes back reads on where it stopped, nothing twice
+
+The shape is that of offset and epoch in message logs: compare numbers, never search for "the last frame you saw".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from harness.core.events import LoggedFrame
+
+
+class SessionLog:
+    """A bounded run of frames, addressed by number."""
+
+    __slots__ = ("_frames", "head")
+
+    def __init__(self, frames_max: int) -> None:
+        """Start empty; ``head`` is the number of the newest frame, 0 before the first."""
+        self._frames: deque[LoggedFrame] = deque(maxlen=frames_max)
+        self.head = 0
+
+    def append(self, frame: LoggedFrame) -> int:
+        """Keep a frame and give it its number."""
+        self._frames.append(frame)
+        self.head += 1
+        return self.head
+
+    def since(self, seq: int) -> tuple[tuple[int, LoggedFrame], ...] | None:
+        """Give what follows ``seq``; None if that is no longer (or was never) known."""
+        oldest = self.head - len(self._frames)
+        if not oldest <= seq <= self.head:
+            return None
+        return tuple(enumerate(islice(self._frames, seq - oldest, None), start=seq + 1))
+
+    def trim(self, seq: int) -> None:
+        """Forget everything up to and including ``seq``: every frame of it has arrived."""
+        for _ in range(min(seq, self.head) - (self.head - len(self._frames))):
+            self._frames.popleft()

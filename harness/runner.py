@@ -1,0 +1,328 @@
+"""Runner: a queue of cases, one after the other, into one journal; then the verdict and the reports from it.
+
+In    an ``Order``: which scenarios at which distances, where results go; observers who are told how it stands
+Out   ``reports/runs/<id>/`` with journal.jsonl, the attachments of each case and every report; an ``Outcome``
+Rule  a case that cannot be carried out is written down and the queue goes on; the verdict reads only the disk
+Why   what a person sees afterwards is what happened, also after Ctrl-C, and can be judged again at any time
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final, Protocol
+
+from harness import drivers, plugins, reporters
+from harness.adapters import journal, machine
+from harness.adapters.breaker_log import BreakerLog
+from harness.adapters.scenarios import Named
+from harness.adapters.status import Current, Finished, Result, Standing
+from harness.core.events import BreakerMoved, CaseEnded, CaseStarted, Entry, Noted
+from harness.core.judge import Verdict, judge
+from harness.core.scenario import Distance, Scenario
+from harness.drivers import Case, Driver
+from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, HarnessError, UsageError
+
+JOURNAL: Final = "journal.jsonl"
+"""The run itself, in its folder."""
+BOT_LOGS: Final = "bot-logs"
+"""In the state folder: logs of bots, and the transitions of their breakers."""
+COUNTS_EVERY_S: Final = 0.1
+"""Between two counts that observers are told."""
+
+
+class Observer(Protocol):
+    """Somebody who looks on: the terminal, the status file."""
+
+    def changed(self, standing: Standing) -> None:
+        """Be told how the run stands now."""
+
+    def close(self) -> None:
+        """Let go of terminal or file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One place in the queue."""
+
+    named: Named
+    distance: Distance
+
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.named.name} {self.distance}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be run."""
+
+    what: str
+    """The scenario, file or suite as it was asked for; the run's id ends with it."""
+    jobs: tuple[Job, ...]
+    state_dir: Path
+    reports_dir: Path
+    seed: int | None = None
+    profile: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run left behind."""
+
+    folder: Path
+    verdict: Verdict
+    entries: tuple[Entry, ...]
+    exit_code: int
+
+
+def run(order: Order, observers: Sequence[Observer] = ()) -> Outcome:
+    """Carry the whole queue out, then judge and report what the journal says."""
+    folder = _new_folder(order)
+    queue = _Queue(order, folder, observers)
+    try:
+        with _one_way_to_stop():
+            interrupted = queue.work()
+        outcome = report(folder, interrupted=interrupted)
+        queue.say(note=f"{outcome.verdict.title()}: {outcome.folder / 'report.html'}")
+        return outcome
+    finally:
+        for observer in observers:
+            observer.close()
+
+
+def report(folder: Path, *, interrupted: bool = False) -> Outcome:
+    """Judge the journal of a run that is over and write every report into its folder."""
+    entries = tuple(journal.read(folder / JOURNAL))
+    verdict = judge(folder.name, entries)
+    for name in plugins.names(reporters):
+        reporter = plugins.build(reporters, name, _options(name, folder))
+        for file, content in reporter.render(verdict, entries).items():
+            (folder / file).write_bytes(content)
+    _point_latest(folder)
+    code = EXIT_INTERRUPTED if interrupted else verdict.exit_code
+    return Outcome(folder=folder, verdict=verdict, entries=entries, exit_code=code)
+
+
+class _Queue:
+    """The cases of one run, from the first to the last."""
+
+    def __init__(self, order: Order, folder: Path, observers: Sequence[Observer]) -> None:
+        self._order, self._folder, self._observers = order, folder, observers
+        self._journal = folder / JOURNAL
+        self._standing = Standing(run=folder.name, total=len(order.jobs))
+
+    def work(self) -> bool:
+        """Run every case; tell whether somebody interrupted."""
+        with _book(self._journal) as book:
+            book.write(0.0, "runner", machine.seen())
+        for place, job in enumerate(self._order.jobs):
+            waiting = self._order.jobs[place + 1 :]
+            self.say(
+                current=Current(
+                    case=job.named.name,
+                    distance=job.distance,
+                    began_s=time.monotonic(),
+                    expected_s=expected_s(job.named.scenario, job.distance),
+                ),
+                waiting=tuple(later.title() for later in waiting),
+            )
+            interrupted = self._case(job, waiting)
+            if interrupted:
+                return True
+        return False
+
+    def say(self, **changes: object) -> None:
+        """Change the standing and tell everybody."""
+        self._standing = replace(self._standing, **changes)  # type: ignore[arg-type]  # replace() checks the names
+        for observer in self._observers:
+            observer.changed(self._standing)
+
+    def _case(self, job: Job, waiting: tuple[Job, ...]) -> bool:
+        scenario = job.named.scenario
+        seed = scenario.seed if self._order.seed is None else self._order.seed
+        case = Case(
+            scenario=scenario,
+            distance=job.distance,
+            seed=seed,
+            folder=self._folder / "cases" / f"{job.named.name.replace('/', '-')}-{job.distance}",
+            state_dir=self._order.state_dir,
+            profile=self._order.profile,
+        )
+        case.folder.mkdir(parents=True)
+        began_s, began_byte = time.monotonic(), self._journal.stat().st_size
+        # Simulated time begins at 0 by itself; the other distances stamp with the clock that runs.
+        t0 = 0.0 if job.distance == "simulated" else began_s
+        with _book(self._journal, t0=t0) as book:
+            book.write(t0, "runner", CaseStarted(job.named.name, job.distance, seed, asdict(scenario)))
+            ended = _carry_out(case, book, _Watch(self))
+            interrupted = ended.exit_code == EXIT_INTERRUPTED
+            entries = list(journal.read(self._journal, start=began_byte))
+            # A simulated case ends at its last moment, or two runs with one seed would not be the same journal.
+            end = max(entry.t for entry in entries) if job.distance == "simulated" else time.monotonic() - t0
+            for fact in (*_not_started(waiting if interrupted else ()), ended):
+                book.write(end + t0, "runner", fact)
+                entries.append(Entry(end, "runner", fact))
+        if job.distance == "simulated":
+            _keep_transitions(entries, self._order.state_dir)
+        self._finish(job, judge(self._folder.name, entries), time.monotonic() - began_s)
+        return interrupted
+
+    def _finish(self, job: Job, verdict: Verdict, took_s: float) -> None:
+        result, why = _result(verdict)
+        finished = Finished(case=job.named.name, distance=job.distance, result=result, took_s=took_s, why=why)
+        self.say(current=None, done=(*self._standing.done, finished))
+
+    @property
+    def standing(self) -> Standing:
+        """How the run stands."""
+        return self._standing
+
+
+class _Watch:
+    """What a driver tells, passed on; counts at most every tenth of a second."""
+
+    def __init__(self, queue: _Queue) -> None:
+        self._queue, self._told_s = queue, float("-inf")
+
+    def stage(self, text: str) -> None:
+        """Pass on what happens now."""
+        self._change(stage=text)
+
+    def counted(self, sent: int, answered: int, failed: int) -> None:
+        """Pass on how the messages stand, unless that was said just now."""
+        now = time.monotonic()
+        if now - self._told_s >= COUNTS_EVERY_S:
+            self._told_s = now
+            self._change(sent=sent, answered=answered, failed=failed)
+
+    def _change(self, **changes: object) -> None:
+        current = self._queue.standing.current
+        assert current is not None, "a driver spoke outside its case"
+        self._queue.say(current=replace(current, **changes))  # type: ignore[arg-type]  # replace() checks the names
+
+
+def expected_s(scenario: Scenario, distance: Distance) -> float:
+    """Guess how long a case takes, for whoever waits: its load, and what starts and stops around it."""
+    if distance == "simulated":
+        return 1.0 + scenario.duration_s * scenario.load.users / 2_000
+    if scenario.memory is not None:
+        return 8.0 + (scenario.memory.cycles + scenario.memory.warm_up) * 1.5
+    return scenario.duration_s + (6.0 if distance == "wired" else 10.0)
+
+
+def _carry_out(case: Case, book: journal.Book, watch: _Watch) -> CaseEnded:
+    """Let the driver work; whatever ends it early becomes words for the journal."""
+    try:
+        driver: Driver = plugins.build(drivers, case.distance, {})
+        asyncio.run(driver.drive(case, book, watch))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return CaseEnded("interrupted", EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  # a driver's bug costs its own case, not the queue behind it
+        known = _meant(error)
+        if known is not None:
+            return CaseEnded(str(known), known.exit_code)
+        kept = case.folder / "traceback.txt"
+        kept.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        return CaseEnded(
+            f"the {case.distance} driver broke: {type(error).__name__}: {error} (cases/{case.folder.name}/{kept.name})",
+            EXIT_NO_VERDICT,
+        )
+    return CaseEnded()
+
+
+def _meant(error: BaseException) -> HarnessError | None:
+    """The error that was raised on purpose, also from inside a group of tasks; None for a bug."""
+    if isinstance(error, HarnessError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        inner = [_meant(each) for each in error.exceptions]
+        return inner[0] if inner and all(inner) else None
+    return None
+
+
+def _not_started(waiting: Sequence[Job]) -> Iterator[Noted]:
+    if waiting:
+        yield Noted(f"interrupted; not started: {', '.join(job.title() for job in waiting)}")
+
+
+def _keep_transitions(entries: Sequence[Entry], state_dir: Path) -> None:
+    """Write simulated transitions where a real service would have written its own."""
+    folder = state_dir / BOT_LOGS
+    folder.mkdir(parents=True, exist_ok=True)
+    log = BreakerLog(folder)
+    try:
+        for entry in entries:
+            if isinstance(entry.fact, BreakerMoved):
+                log.write(entry.t, entry.fact)
+    finally:
+        log.close()
+
+
+def _result(verdict: Verdict) -> tuple[Result, tuple[str, ...]]:
+    """One case's verdict in the words of a status."""
+
+
+@contextmanager
+def _book(path: Path, *, t0: float = 0.0) -> Iterator[journal.Book]:
+    book = journal.Book(path, t0=t0)
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+@contextmanager
+def _one_way_to_stop() -> Iterator[None]:
+    """Make SIGTERM and a closed terminal end a run as orderly as Ctrl-C does."""
+
+    def as_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    # A shell that starts a program in the background may let it ignore SIGINT; a run must stay stoppable.
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            before[getattr(signal, name)] = signal.signal(getattr(signal, name), as_interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _new_folder(order: Order) -> Path:
+    """Make a folder that no other run has; UsageError if there is no place for it."""
+    what = re.sub(r"[^a-z0-9]+", "-", Path(order.what).with_suffix("").as_posix().lower()).strip("-")[-40:]
+    stem = f"{datetime.now(UTC).astimezone():%Y-%m-%dT%H-%M-%S}-{what or 'run'}"
+    runs = order.reports_dir / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for name in (stem, *(f"{stem}-{number}" for number in range(2, 100))):
+            with suppress(FileExistsError):
+                (runs / name).mkdir()
+                return runs / name
+    except OSError as error:
+        raise UsageError(
+            f"the reports folder {order.reports_dir} cannot be written ({error.strerror}); "
+            "choose another with --reports-dir"
+        ) from None
+    raise UsageError(f"{runs} holds {stem} a hundred times")
+
+
+def _point_latest(folder: Path) -> None:
+    """Let ``runs/latest`` lead to this run; where links cannot be made, there is none."""
+    link = folder.with_name(f".latest-{folder.name}")
+    with suppress(OSError):
+        link.symlink_to(folder.name)
+        link.replace(folder.with_name("latest"))
+    link.unlink(missing_ok=True)
