@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -135,3 +136,103 @@ def _where(options: argparse.Namespace) -> int:
     print(f"reports    {options.reports_dir.resolve()}")
     print(f"state      {options.state_dir.resolve()}")
     return EXIT_PASS
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Run the reference chat service until it is told to end."""
+    from harness.server.serve import serve
+
+    raise NotImplementedError(serve, options)
+
+
+def _bless(options: argparse.Namespace) -> int:
+    """Keep the figures of a run as the reviewed baseline."""
+    raise NotImplementedError(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Print what changed against a baseline."""
+    raise NotImplementedError(options)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error here."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if wrong is not None:
+            known = re.findall(r"[\w-]+", wrong[2])
+            message = f"{message[: wrong.start()]}no {wrong[1]!r}{suggest(wrong[1], known)}"
+        raise UsageError(f"{message}; `{self.prog} --help` shows how")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="harness", description="Prove how a chat-bot service behaves.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        words = (command.__doc__ or "").rstrip(".")
+        made = commands.add_parser(name, help=words, description=f"{words}.", allow_abbrev=False)
+        made.set_defaults(command=command)
+        return made
+
+    run = add("run", _run)
+    run.add_argument("what", metavar="NAME|FILE|SUITE", help="smoke/chat, my/own.toml, or a folder of scenarios")
+    run.add_argument("--distance", choices=DISTANCES, help="only this one; else all that the scenario names")
+    run.add_argument("--seed", type=int, metavar="N", help="throw all dice from N instead of the scenario's seed")
+    run.add_argument("--profile", action="store_true", help="leak checks: again under memray, to name the lines")
+    run.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
+    _folders(run, "scenarios", "state", "reports")
+
+    _folders(add("list", _list), "scenarios")
+    check = add("check", _check)
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    bless = add("bless", _bless)
+    bless.add_argument("run", metavar="RUN", help="a run's id, its folder, or `latest`")
+    _folders(bless, "reports")
+    compare = add("compare", _compare)
+    compare.add_argument("run", metavar="RUN", help="a run's id, its folder, or `latest`")
+    compare.add_argument("baseline", nargs="?", metavar="BASELINE", help="a file, or another run; else the blessed one")
+    _folders(compare, "reports")
+    _folders(add("where", _where), "scenarios", "state", "reports")
+
+    serve = add("serve", _serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--port", type=int, default=8000, metavar="N", help="0 takes any free one (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--bot-logs", type=Path, metavar="DIR", help="logs of bots (default: bot-logs in the state folder)"
+    )
+    serve.add_argument("--ready-file", type=Path, metavar="FILE", help="gets address and process id once it listens")
+    serve.add_argument("--journal", type=Path, metavar="FILE", help="append every fact of the service")
+    serve.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a limit (docs/reference/settings.md)"
+    )
+    serve.add_argument("--bot-command", metavar="CMD", help="the program that bots are (default: the fake bots)")
+    _folders(serve, "state")
+    return parser
+
+
+def _folders(parser: argparse.ArgumentParser, *which: str) -> None:
+    """Add the options for folders that several commands share."""
+    if "scenarios" in which:
+        parser.add_argument("--scenarios", type=Path, metavar="DIR", help="use the scenarios in DIR")
+    if "state" in which:
+        parser.add_argument(
+            "--state-dir",
+            type=Path,
+            default=STATE_DIR,
+            metavar="DIR",
+            help="status and bot logs (default: %(default)s)",
+        )
+    if "reports" in which:
+        parser.add_argument(
+            "--reports-dir",
+            type=Path,
+            default=REPORTS_DIR,
+            metavar="DIR",
+            help="runs and baselines (default: %(default)s)",
+        )

@@ -27,8 +27,10 @@ from harness.adapters.breaker_log import BreakerLog
 from harness.adapters.scenarios import Named
 from harness.adapters.status import Current, Finished, Result, Standing
 from harness.core.events import BreakerMoved, CaseEnded, CaseStarted, Entry, Noted
-from harness.core.judge import Verdict, judge
+from harness.core.judge import judge
 from harness.core.scenario import Distance, Scenario
+from harness.core.verdict import Outcome as CaseOutcome
+from harness.core.verdict import Verdict
 from harness.drivers import Case, Driver
 from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, HarnessError, UsageError
 
@@ -269,7 +271,20 @@ def _keep_transitions(entries: Sequence[Entry], state_dir: Path) -> None:
 
 
 def _result(verdict: Verdict) -> tuple[Result, tuple[str, ...]]:
-    """One case's verdict in the words of a status."""
+    """One case's verdict in the words of a status: its mark, and what stands against it."""
+    case = verdict.cases[-1]
+    if case.outcome is CaseOutcome.PASS:
+        return "passed", ()
+    against = tuple(finding.text for finding in case.findings if finding.outcome not in (None, CaseOutcome.PASS))
+    return ("failed" if case.outcome is CaseOutcome.FAIL else "no verdict"), against or (case.why(),)
+
+
+def _options(reporter: str, folder: Path) -> dict[str, object]:
+    """What a reporter needs besides verdict and entries: the HTML page carries its pictures within itself."""
+    if reporter != "html":
+        return {}
+    pictures = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("cases/*/*.png")}
+    return {"pictures": pictures} if pictures else {}
 
 
 @contextmanager

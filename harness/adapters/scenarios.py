@@ -18,6 +18,7 @@ from typing import Final
 
 from harness import plugins
 from harness.core.decode import decode, suggest
+from harness.core.judge import check_expectations
 from harness.core.scenario import Scenario
 from harness.errors import HarnessError, PluginError, ScenarioError, UsageError
 
@@ -59,7 +60,7 @@ def read(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: malformed TOML: {error}") from None
     try:
         scenario = decode(Scenario, data)
-        _check_plugins(scenario)
+        _check_names(scenario)
     except HarnessError as error:
         raise ScenarioError(f"{path}: {error}") from None
     return scenario
@@ -105,8 +106,8 @@ def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _check_plugins(scenario: Scenario) -> None:
-    """Behaviours with their options, and kinds of faults: known only by what is in the seams."""
+def _check_names(scenario: Scenario) -> None:
+    """Check behaviours with their options, faults and figures: known only by what is in the seams and the judge."""
     behaviours, injectors = seam(BEHAVIOURS), seam(INJECTORS)
     for place, bot in enumerate(scenario.bots):
         try:
@@ -118,3 +119,4 @@ def _check_plugins(scenario: Scenario) -> None:
             raise ScenarioError(
                 f"$.faults[{place}].kind: no fault {fault.kind!r}{suggest(fault.kind, plugins.names(injectors))}"
             )
+    check_expectations(scenario)

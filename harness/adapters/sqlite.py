@@ -16,10 +16,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
+from harness.chat.engine import QUESTION
 from harness.core.events import BotWanted, ForgetBot, SaveMessage
 from harness.errors import StoreError
 
@@ -60,6 +61,20 @@ _SESSIONS: Final = """
     SELECT id, bot, title, created, updated, (SELECT count(*) FROM message WHERE session = session.id) FROM session
 """
 _MESSAGES: Final = "SELECT mid, cid, role, text, state, error, at FROM message"
+_CUT_SHORT: Final = """
+    UPDATE message SET state = 'interrupted', error = ?
+    WHERE role = 'bot' AND state = 'streaming' AND rid > (SELECT settled_rid FROM pulse)
+"""
+# The id of a question is the id of its turn with a mark behind it; the reply is called like the turn.
+_NEVER_ANSWERED: Final = """
+    INSERT INTO message (mid, session, cid, role, text, state, error, at)
+    SELECT iif(substr(mid, ?) = ?, substr(mid, 1, length(mid) - ?), mid || '.lost'),
+           session, cid, 'bot', '', 'interrupted', ?, at
+    FROM message AS asked
+    WHERE role = 'user' AND rid > (SELECT settled_rid FROM pulse) AND NOT EXISTS (
+        SELECT 1 FROM message WHERE session = asked.session AND cid = asked.cid AND role = 'bot')
+    ORDER BY rid
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,42 +202,51 @@ class Store:
     # --- Reads --------------------------------------------------------------------------------------------------------
     def bots(self) -> list[BotWanted]:
         """Every bot that is wanted, by name."""
-        rows = self._reading.execute("SELECT name, behaviour, options, seed FROM bot ORDER BY name")
+        rows = self._read("SELECT name, behaviour, options, seed FROM bot ORDER BY name")
         return [BotWanted(name, behaviour, orjson.loads(options), seed) for name, behaviour, options, seed in rows]
 
     def session(self, session: str) -> Session | None:
         """One session, if it is there."""
-        row = self._reading.execute(f"{_SESSIONS} WHERE id = ?", (session,)).fetchone()
-        return Session(*row) if row else None
+        return next((Session(*row) for row in self._read(f"{_SESSIONS} WHERE id = ?", session)), None)
 
     def bot_of(self, session: str) -> str | None:
         """The bot of a session; None if there is no such session."""
-        row = self._reading.execute("SELECT bot FROM session WHERE id = ?", (session,)).fetchone()
-        return str(row[0]) if row else None
+        return next((str(bot) for (bot,) in self._read("SELECT bot FROM session WHERE id = ?", session)), None)
 
     def sessions(self, bot: str | None, limit: int) -> list[Session]:
         """The newest sessions (of one bot), the one with the newest message first."""
-        where, values = ("WHERE bot = ?", (bot, limit)) if bot is not None else ("", (limit,))
-        rows = self._reading.execute(f"{_SESSIONS} {where} ORDER BY updated DESC, id LIMIT ?", values)
+        newest = "ORDER BY updated DESC, id LIMIT ?"
+        if bot is None:
+            rows = self._read(f"{_SESSIONS} {newest}", limit)
+        else:
+            rows = self._read(f"{_SESSIONS} WHERE bot = ? {newest}", bot, limit)
         return [Session(*row) for row in rows]
 
     def messages(self, session: str, limit: int, before: str | None = None) -> list[Message]:
         """The newest ``limit`` messages of a session (before the message ``before``), oldest first."""
-        older = "AND rid < (SELECT rid FROM message WHERE mid = ?)" if before is not None else ""
-        values = (session, before, limit) if before is not None else (session, limit)
-        sql = f"{_MESSAGES} WHERE session = ? {older} ORDER BY rid DESC LIMIT ?"
-        return [Message(*row) for row in self._reading.execute(sql, values)][::-1]
+        newest = "ORDER BY rid DESC LIMIT ?"
+        if before is None:
+            rows = self._read(f"{_MESSAGES} WHERE session = ? {newest}", session, limit)
+        else:
+            older = "rid < (SELECT rid FROM message WHERE mid = ?)"
+            rows = self._read(f"{_MESSAGES} WHERE session = ? AND {older} {newest}", session, before, limit)
+        return [Message(*row) for row in rows][::-1]
 
-    def has_message(self, session: str, mid: str) -> bool:
-        """Whether a session holds a message."""
-        sql = "SELECT 1 FROM message WHERE mid = ? AND session = ?"
-        return self._reading.execute(sql, (mid, session)).fetchone() is not None
+    def message(self, session: str, mid: str) -> Message | None:
+        """One message of a session."""
+        rows = self._read(f"{_MESSAGES} WHERE mid = ? AND session = ?", mid, session)
+        return next((Message(*row) for row in rows), None)
 
     def known(self, session: str, cid: str) -> str | None:
         """The id of the user's message that was saved under ``cid``, if any."""
-        sql = "SELECT mid FROM message WHERE session = ? AND cid = ? AND role = 'user'"
-        row = self._reading.execute(sql, (session, cid)).fetchone()
-        return str(row[0]) if row else None
+        rows = self._read("SELECT mid FROM message WHERE session = ? AND cid = ? AND role = 'user'", session, cid)
+        return next((str(mid) for (mid,) in rows), None)
+
+    def _read(self, sql: str, *values: str | int) -> list[Any]:
+        try:
+            return self._reading.execute(sql, values).fetchall()
+        except (sqlite3.Error, UnicodeError) as error:
+            raise StoreError(f"{self.path}: {error}") from None
 
     # --- Start --------------------------------------------------------------------------------------------------------
     def settle(self) -> int:
@@ -231,25 +255,11 @@ class Store:
         Called once, before anything else is written. A reply that was streaming keeps what arrived of it; a message
         that was accepted and never answered gets an empty reply. Both are "interrupted".
         """
-        since = "rid > (SELECT settled_rid FROM pulse)"
         with closing(self._writing.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
-            cursor.execute(
-                f"UPDATE message SET state = 'interrupted', error = ? WHERE role = 'bot' AND state = 'streaming' AND {since}",
-                (INTERRUPTED,),
-            )
+            cursor.execute(_CUT_SHORT, (INTERRUPTED,))
             cut = cursor.rowcount
-            cursor.execute(
-                f"""
-                INSERT INTO message (mid, session, cid, role, text, state, error, at)
-                SELECT 'lost-' || mid, session, cid, 'bot', '', 'interrupted', ?, at FROM message AS asked
-                WHERE role = 'user' AND state = 'accepted' AND {since} AND NOT EXISTS (
-                    SELECT 1 FROM message
-                    WHERE session = asked.session AND cid = asked.cid AND role = 'bot')
-                ORDER BY rid
-                """,
-                (INTERRUPTED,),
-            )
+            cursor.execute(_NEVER_ANSWERED, (-len(QUESTION), QUESTION, len(QUESTION), INTERRUPTED))
             cut += cursor.rowcount
             cursor.execute("UPDATE pulse SET settled_rid = (SELECT coalesce(max(rid), 0) FROM message)")
             cursor.execute("COMMIT")

@@ -27,12 +27,15 @@ VERSION: Final = 1
 ACK_EVERY: Final = 32
 """Frames after which the service wants to hear what has arrived."""
 
+_LOST: Final = frozenset({"failed", "interrupted", "cancelled"})
+
 
 @dataclass(slots=True)
 class _Turn:
     cid: str
     chars: int = 0
     intact: bool = True
+    begun: bool = False
 
 
 class Conversation:
@@ -45,7 +48,7 @@ class Conversation:
         """Whether the service has answered the latest hello."""
         self.open: str | None = None
         """The cid of the message that has no outcome yet."""
-        self._text = ""
+        self._text = self._rejected = ""
         self._accepted = False
         self._epoch: str | None = None
         self._seq = self._acked = 0
@@ -92,9 +95,12 @@ class Conversation:
             match kind:
                 case "rejected":
                     self._settle(frame["cid"])
+                    self._rejected = frame["cid"]
                     return GotRefusal(frame["cid"], frame["code"], frame.get("retry_after_s"))
                 case "welcome":
                     return self._welcome(frame)
+                case "accepted":  # The answer to a repeated say; the first one stood in the log.
+                    return self._accept(frame["cid"])
                 case "error":
                     return ClientBroke(self.session, f"error frame {frame['code']}: {frame['message']}")
                 case _:
@@ -113,12 +119,11 @@ class Conversation:
             case "delta":
                 return self._delta(frame)
             case "accepted":
-                self._accepted = self._accepted or frame["cid"] == self.open
-                return GotAccepted(frame["cid"])
+                return self._accept(frame["cid"])
             case "begin":
                 self._turns[frame["turn"]] = _Turn(frame["cid"])
             case "end":
-                turn = self._turns.pop(frame["turn"], _Turn(frame["cid"]))
+                turn = self._turns.pop(frame["turn"], None) or _Turn(frame["cid"], intact=False)
                 self._settle(turn.cid)
                 if frame["state"] != "done":
                     return GotFailure(turn.cid, frame["state"])
@@ -126,17 +131,28 @@ class Conversation:
             case "failed":
                 self._turns.pop(frame["turn"], None)
                 self._settle(frame["cid"])
+                if frame["cid"] == self._rejected:
+                    return None  # Said to this client before, now to every tab of the session.
                 return GotFailure(frame["cid"], frame["code"])
         return None
+
+    def _accept(self, cid: str) -> RunFact | None:
+        if cid == self.open:
+            if self._accepted:
+                return None
+            self._accepted = True
+        return GotAccepted(cid)
 
     def _delta(self, frame: dict[str, Any]) -> RunFact | None:
         turn = self._turns.get(frame["turn"])
         if turn is None:
-            return ClientBroke(self.session, f"delta of a turn that never began: {frame['turn']}")
-        first = turn.chars == 0
+            return None  # It never began; its end will be called not intact.
         turn.intact = turn.intact and frame["at"] == turn.chars
         turn.chars += len(frame["text"])
-        return GotFirstToken(turn.cid) if first else None
+        if turn.begun:
+            return None
+        turn.begun = True
+        return GotFirstToken(turn.cid)
 
     def _welcome(self, frame: dict[str, Any]) -> RunFact | None:
         self.welcomed = True
@@ -154,17 +170,15 @@ class Conversation:
             if self.open is None or message["cid"] != self.open:
                 continue
             cid, state, chars = self.open, message["state"], len(message["text"])
-            if message["role"] == "user":
-                self._accepted = state == "accepted"
-            elif state == "streaming":
-                self._accepted = True
-                self._turns[message["mid"]] = _Turn(cid, chars)
-            elif state == "done":
+            if state in _LOST:
+                self._settle(cid)
+                return GotFailure(cid, state)
+            if message["role"] == "bot" and state == "done":
                 self._settle(cid)
                 return GotReply(cid, chars)
-            else:
-                self._settle(cid)
-                return GotFailure(cid, message["error"] or state)
+            if message["role"] == "bot":
+                self._accepted = True
+                self._turns[message["mid"]] = _Turn(cid, chars, begun=chars > 0)
         return None
 
     def _settle(self, cid: str) -> None:

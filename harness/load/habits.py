@@ -16,14 +16,15 @@ from typing import Final
 SPREAD: Final = 0.8
 """Sigma of the log-normal think time: most are short, some are long, as people are."""
 _CYCLES_MAX: Final = 10.0
-_WORDS: Final = (
+_VOCABULARY: Final = (
     "amber anchor apple autumn basket beacon birch bottle breeze bridge candle canyon carbon cedar chalk circle "
     "clover cobalt copper coral cotton desert dragon ember engine falcon fabric feather fern flint forest garden "
     "ginger glacier granite harbour hazel honey island ivory jacket jasmine kettle ladder lagoon lantern lemon "
     "linen magnet maple marble meadow mirror morning needle nutmeg ocean olive orchard paper pebble pepper pillow "
     "planet pocket prairie quartz rabbit raven ribbon river rocket saddle saffron shadow silver spider summit "
     "temple thunder timber tulip tunnel valley velvet violet walnut willow window winter yellow zephyr"
-).split()
+)
+_WORDS: Final = _VOCABULARY.split()
 
 
 class Habits:

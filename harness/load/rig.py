@@ -1,0 +1,155 @@
+"""Rig: what all users of one Locust process share.
+
+In    Locust's events; the ``--harness-...`` arguments
+Out   the recorder, the bots to talk to, each user's number; an exit code that means something
+Rule  attached once, by the locustfile; works with none of the arguments given
+Why   the same locustfile is a load test by hand, with Locust's web page, and the load of a run with its journal
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from pathlib import Path
+from typing import Any, Final, Self
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from locust import FastHttpUser
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.runners import LocalRunner
+
+from harness.adapters.journal import Book
+from harness.core.events import GeneratorSeen
+from harness.load.habits import Habits
+from harness.load.recorder import Recorder
+from harness.load.self_watch import SOURCE, watch
+
+DRAIN_S: Final = 35.0
+"""Seconds for outstanding replies at the end, unless ``--stop-timeout`` says otherwise."""
+_LAUNCH_S: Final = 10.0
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Rig:
+    """The shared part; made by ``attach``."""
+
+    def __init__(self) -> None:
+        """Use ``Rig.attach``."""
+        self.recorder: Recorder
+        self._options: Any = None
+        self._bots: list[str] | None = None
+        self._numbers = itertools.count()
+        self._lock = BoundedSemaphore(1)
+        self._watcher: gevent.Greenlet | None = None
+
+    @classmethod
+    def attach(cls, events: Any) -> Self:
+        """Listen to Locust's events."""
+        rig = cls()
+        events.init_command_line_parser.add_listener(_arguments)
+        events.init.add_listener(rig.on_init)
+        events.test_start.add_listener(rig.on_test_start)
+        events.test_stop.add_listener(rig.on_test_stop)
+        events.quitting.add_listener(rig.on_quitting)
+        return rig
+
+    # --- What users ask ---------------------------------------------------------------------------------------------
+    def enlist(self) -> tuple[int, Habits]:
+        """Give a new user its number and its habits."""
+        number, options = next(self._numbers), self._options
+        return number, Habits(
+            seed=options.harness_seed,
+            user=number,
+            think_s_mean=options.harness_say_every,
+            words=options.harness_words,
+        )
+
+    def bot_for(self, number: int, user: FastHttpUser) -> str:
+        """Deal users out over the bots; the first user finds out which there are, or launches one."""
+        with self._lock:
+            if self._bots is None:
+                named = [name.strip() for name in self._options.harness_bots.split(",")]
+                self._bots = [name for name in named if name] or _find_bots(user)
+        if not self._bots:
+            raise StopUser
+        return self._bots[number % len(self._bots)]
+
+    # --- What Locust says -------------------------------------------------------------------------------------------
+    def on_init(self, environment: Environment, **_: object) -> None:
+        """Let users finish their message when the test stops."""
+        self._options = environment.parsed_options
+        environment.stop_timeout = environment.stop_timeout or DRAIN_S
+        if self._options.harness_journal and not isinstance(environment.runner, LocalRunner):
+            _LOG.error("--harness-journal: one process writes it; leave out --processes, --master and --worker")
+            environment.process_exit_code = 2
+            assert environment.runner is not None
+            environment.runner.quit()
+
+    def on_test_start(self, environment: Environment, **_: object) -> None:
+        """Begin a new record."""
+        self._options = environment.parsed_options
+        self._bots = None
+        journal = self._options.harness_journal
+        book = Book(Path(journal)) if journal else None
+        self.recorder = Recorder(environment.events.request.fire, book)
+
+        def tell(now: float, fact: GeneratorSeen) -> None:
+            if book is not None:
+                book.write(now, SOURCE, fact)
+
+        def users() -> int:
+            return environment.runner.user_count if environment.runner else 0
+
+        self._watcher = gevent.spawn(watch, tell, users)
+
+    def on_test_stop(self, **_: object) -> None:
+        """Close the record: every user has left."""
+        if self._watcher is not None:
+            self._watcher.kill()
+        self.recorder.close()
+
+    def on_quitting(self, environment: Environment, **_: object) -> None:
+        """A refused or failed message is an answer, which the reader judges; Locust would end with 1 for it."""
+        runner = environment.runner
+        if runner is None or environment.process_exit_code is not None or runner.exceptions:
+            return
+        recorder = getattr(self, "recorder", None)
+        answers = {"refused", "failed"}
+        if recorder and recorder.sent and all(error.name in answers for error in runner.errors.values()):
+            environment.process_exit_code = 0
+
+
+def _arguments(parser: Any, **_: object) -> None:
+    group = parser.add_argument_group("hive-harness")
+    group.add_argument("--harness-bots", default="", metavar="A,B", help="Bots to talk to; else all that are there.")
+    group.add_argument(
+        "--harness-say-every",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="Mean seconds from a reply to the next message.",
+    )
+    group.add_argument("--harness-words", type=int, default=4, metavar="N", help="Words in each message.")
+    group.add_argument("--harness-seed", type=int, default=7, metavar="N", help="All dice are thrown from it.")
+    group.add_argument("--harness-journal", default="", metavar="FILE", help="Write every fact into FILE.")
+
+
+def _find_bots(user: FastHttpUser) -> list[str]:
+    """List the bots that run; launch an echo if there are none, and wait until it listens."""
+    deadline = time.monotonic() + _LAUNCH_S
+    launched = False
+    while time.monotonic() < deadline:
+        with user.client.get("/api/bots", catch_response=True) as response:
+            bots = response.json()["bots"] if response.status_code == 200 else None  # noqa: PLR2004
+        if bots == [] and not launched:
+            user.client.post("/api/bots", json={"behaviour": "echo"})
+            launched = True
+        names = [bot["bot"] for bot in bots or [] if bot["state"] == "online" or not launched]
+        if names:
+            return names
+        gevent.sleep(0.1)
+    _LOG.error("no bot to talk to: is the chat service running at %s?", user.host)
+    return []

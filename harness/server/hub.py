@@ -1,0 +1,231 @@
+"""Hub: every open WebSocket, what waits to be written to it, and who listens to which session.
+
+In    frames to publish, from the pump, never awaiting
+Out   text frames, in order, written by one task a connection
+Rule  what waits is bounded; a reader that is too slow is sent away with 1013 and can resume
+Why   one page on a bad line must not cost the others a millisecond, nor the service its memory
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from harness.adapters.sqlite import Message
+from harness.core.events import NAME_OF, BotStatus, Delta, Frame, LoggedFrame
+from harness.core.settings import Settings
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+CLOSE_TOO_SLOW: Final = 1013
+CLOSE_WAIT_S: Final = 10.0
+"""How long to wait until a slow reader's socket takes the close frame; then the connection is just dropped."""
+MERGED_CHARS_MAX: Final = 16_384
+"""Waiting pieces of a reply are merged up to about this length."""
+
+_HEADS: Final = {cls: f'{{"type":"{name}"'.encode() for cls, name in NAME_OF.items()}
+
+
+def encode(frame: Frame) -> str:
+    """Write a frame that stands beside the log."""
+    return (_HEADS[type(frame)] + b"," + orjson.dumps(frame)[1:]).decode()
+
+
+def encode_logged(seq: int, frame: LoggedFrame) -> str:
+    """Write a frame of a session's log."""
+    return (b'%b,"seq":%d,%b' % (_HEADS[type(frame)], seq, orjson.dumps(frame)[1:])).decode()
+
+
+def _encode_merged(first: int, last: int, turn: str, at: int, text: str) -> str:
+    body = {"type": "delta", "first": first, "seq": last, "turn": turn, "at": at, "text": text}
+    return orjson.dumps(body).decode()
+
+
+class Connection:
+    """One WebSocket: what it listens to and what waits for it."""
+
+    def __init__(self, number: int, send: Send, *, frames_max: int) -> None:
+        """Take the ASGI ``send`` of the connection; ``frames_max`` may wait."""
+        self.number = number
+        self.session: str | None = None
+        self.bot = ""
+        self.merges = False
+        """Whether the client asked for waiting deltas to be merged."""
+        self.greeted = False
+        self._send = send
+        self._frames_max = self._allowed = frames_max
+        self._waiting: deque[str | tuple[int, Delta]] = deque()
+        self._statuses: dict[str, str] = {}
+        self._closing: tuple[int, str] | None = None
+        self._wake = asyncio.Event()
+
+    def welcome(
+        self,
+        *,
+        session: str | None,
+        epoch: str,
+        head_seq: int,
+        recovered: bool,
+        messages: Sequence[Message] | None,
+        settings: Settings,
+        statuses: Sequence[BotStatus],
+    ) -> None:
+        """Queue the answer to a hello; statuses that wait are older than those in it."""
+        self._statuses.clear()
+        body = {
+            "type": "welcome",
+            "v": 1,
+            "session": session,
+            "epoch": epoch,
+            "head_seq": head_seq,
+            "recovered": recovered,
+            "messages": messages,
+            "limits": {"text_chars_max": settings.text_chars_max, "frame_bytes_max": settings.frame_bytes_max},
+            "bots": statuses,
+        }
+        self.tell(orjson.dumps(body).decode())
+
+    def tell(self, text: str) -> None:
+        """Queue a frame that is encoded already."""
+        self._waiting.append(text)
+        self._noticed()
+
+    def publish(self, seq: int, frame: LoggedFrame, text: str | None) -> None:
+        """Queue a frame of the log; a delta may be merged with its neighbours as long as it waits."""
+        if self.merges and type(frame) is Delta:
+            self._waiting.append((seq, frame))
+        else:
+            self._waiting.append(text if text is not None else encode_logged(seq, frame))
+        self._noticed()
+
+    def replay(self, missed: Iterable[tuple[int, LoggedFrame]]) -> None:
+        """Queue everything that a client has missed; it does not count against what may wait."""
+        before = len(self._waiting)
+        for seq, frame in missed:
+            self._waiting.append(
+                (seq, frame) if self.merges and type(frame) is Delta else encode_logged(seq, frame),
+            )
+        self._allowed = self._frames_max + len(self._waiting) - before
+        self._noticed()
+
+    def tell_status(self, bot: str, text: str) -> None:
+        """Queue the newest state of a bot; it takes the place of an older one that still waits."""
+        self._statuses[bot] = text
+        self._wake.set()
+
+    def close(self, code: int, reason: str) -> None:
+        """Write nothing more but the close frame."""
+        if self._closing is None:
+            self._closing = (code, reason)
+        self._wake.set()
+
+    async def write_on(self) -> None:
+        """Write what waits until the connection is closed; run as a task."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while (self._waiting or self._statuses) and self._closing is None:
+                if self._statuses:
+                    statuses, self._statuses = self._statuses, {}
+                    for text in statuses.values():
+                        await self._send({"type": "websocket.send", "text": text})
+                if self._waiting:
+                    await self._send({"type": "websocket.send", "text": self._next()})
+            self._allowed = self._frames_max
+            if self._closing is not None:
+                code, reason = self._closing
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_WAIT_S):
+                        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                return
+
+    def _noticed(self) -> None:
+        if len(self._waiting) > self._allowed:
+            self._waiting.clear()
+            self.close(CLOSE_TOO_SLOW, "you read too slowly: come back and resume")
+        self._wake.set()
+
+    def _next(self) -> str:
+        item = self._waiting.popleft()
+        if isinstance(item, str):
+            return item
+        first, delta = item
+        pieces, last, chars = [delta.text], first, len(delta.text)
+        while self._waiting and chars < MERGED_CHARS_MAX:
+            following = self._waiting[0]
+            if isinstance(following, str) or following[1].turn != delta.turn:
+                break
+            self._waiting.popleft()
+            last = following[0]
+            pieces.append(following[1].text)
+            chars += len(following[1].text)
+        if last == first:
+            return encode_logged(first, delta)
+        return _encode_merged(first, last, delta.turn, delta.at, "".join(pieces))
+
+
+class Hub:
+    """All connections."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.connections: dict[int, Connection] = {}
+        self._listeners: dict[str, set[Connection]] = {}
+        self._numbers = 0
+
+    def number(self) -> int:
+        """Give the next connection's number."""
+        self._numbers += 1
+        return self._numbers
+
+    def add(self, connection: Connection) -> None:
+        """Know a connection from now on."""
+        self.connections[connection.number] = connection
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.connections.pop(connection.number, None)
+        self.leave(connection)
+
+    def listen(self, connection: Connection, session: str) -> None:
+        """Hand the session's frames to this connection from now on."""
+        self._listeners.setdefault(session, set()).add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Hand it no session's frames any more."""
+        if connection.session is None:
+            return
+        listeners = self._listeners.get(connection.session)
+        if listeners is not None:
+            listeners.discard(connection)
+            if not listeners:
+                del self._listeners[connection.session]
+
+    def publish(self, session: str, seq: int, frame: LoggedFrame) -> None:
+        """Hand a frame of the log to everybody who listens."""
+        listeners = self._listeners.get(session)
+        if not listeners:
+            return
+        text = None if type(frame) is Delta and len(listeners) == 1 else encode_logged(seq, frame)
+        for connection in listeners:
+            connection.publish(seq, frame, text)
+
+    def reply(self, number: int, frame: Frame) -> None:
+        """Hand a frame to one connection, if it is still there."""
+        connection = self.connections.get(number)
+        if connection is not None:
+            connection.tell(encode(frame))
+
+    def tell_all(self, status: BotStatus) -> None:
+        """Hand the newest state of a bot to everybody who has said hello."""
+        text = encode(status)
+        for connection in self.connections.values():
+            if connection.greeted:
+                connection.tell_status(status.bot, text)
+
+

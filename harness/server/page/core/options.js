@@ -1,0 +1,34 @@
+/* Options: the fields of a behaviour, from the defaults that the service lists.
+ *
+ * In    {"pause_s": "0.05", "words": "'lorem ipsum'", "strict": "False"}: defaults as Python writes them
+ * Out   fields {name, label, kind: number | truth | text, value}; from what was typed, the options to send
+ * Rule  only what differs from its default is sent; the service judges the values
+ * Why   a new behaviour gets its form without a line of code here
+ */
+
+/** @param {Record<string, unknown>} defaults */
+export function fields(defaults) {
+  return Object.entries(defaults).map(([name, shown]) => ({ name, label: name.replaceAll("_", " "), ...kindOf(shown) }));
+}
+
+/** @param {{name: string, kind: string, value: string}[]} known @param {Record<string, string>} typed */
+export function chosen(known, typed) {
+  const options = {};
+  for (const { name, kind, value } of known) {
+    const now = typed[name] ?? value;
+    if (now === value) continue;
+    if (kind === "truth") options[name] = now === "true";
+    else options[name] = kind === "number" && now.trim() !== "" && Number.isFinite(Number(now)) ? Number(now) : now;
+  }
+  return options;
+}
+
+function kindOf(shown) {
+  if (typeof shown === "boolean") return { kind: "truth", value: String(shown) };
+  if (typeof shown === "number") return { kind: "number", value: String(shown) };
+  const text = String(shown ?? "");
+  if (text === "True" || text === "False") return { kind: "truth", value: text.toLowerCase() };
+  if (/^-?\d+(\.\d+)?(e-?\d+)?$/i.test(text)) return { kind: "number", value: text };
+  const quoted = /^(['"])(.*)\1$/s.exec(text);
+  return { kind: "text", value: quoted ? quoted[2] : text };
+}

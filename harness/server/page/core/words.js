@@ -1,0 +1,79 @@
+/* Words: what the page says about codes and states.
+ *
+ * In    codes, states and numbers of docs/reference/websocket.md
+ * Out   sentences
+ * Rule  every sentence says what happened and what to do; the service's own words are used where they say more
+ * Why   one place to read, translate and test everything that a person is told when something is wrong
+ */
+
+import { many } from "./text.js";
+
+export const UNAVAILABLE = "Bot Unavailable (recovering)";
+
+const REFUSALS = {
+  "circuit-open": `${UNAVAILABLE}. Try again when it is back.`,
+  "busy": "The bot has too much to do. Try again in a moment.",
+  "too-long": "Too long. Shorten it and send it again.",
+  "empty": "There was nothing in it.",
+  "no-bot": "This bot is not running any more. Launch it again, then retry.",
+  "not-saved": "The service cannot save messages now. Tell its operator; your text is kept here.",
+};
+
+const FAILURES = {
+  "circuit-open": `${UNAVAILABLE}.`,
+  "bot-gone": "The bot stopped in the middle of its reply.",
+  "bot-silent": "The bot said nothing for too long.",
+};
+
+/** Why a message was not taken. @param {string} code @param {string} message */
+export function refusal(code, message) {
+  return REFUSALS[code] ?? sentence(message || code || "The service refused it");
+}
+
+/** Why a reply failed. @param {string} code @param {string} message */
+export function failure(code, message) {
+  return FAILURES[code] ?? sentence(message || code || "The reply failed");
+}
+
+/** The banner of a breaker that is not closed: [title, detail]. @param {string} breaker @param {number} seconds left */
+export function banner(breaker, seconds) {
+  if (breaker === "open" && seconds > 0) {
+    return [UNAVAILABLE, `It failed too often and gets a rest. Next try in ${seconds} s.`];
+  }
+  return [UNAVAILABLE, "The next message tests it."];
+}
+
+/** State of a bot in one or two words. @param {{state: string, breaker: string}} bot */
+export function botState(bot) {
+  if (bot.breaker === "open") return "recovering";
+  if (bot.breaker === "half-open") return "testing";
+  return bot.state;
+}
+
+/** What a bot is doing. @param {{in_flight: number, queued: number, restarts: number}} bot */
+export function botWork(bot) {
+  const parts = [];
+  if (bot.in_flight) parts.push(`${bot.in_flight} replying`);
+  if (bot.queued) parts.push(`${bot.queued} waiting`);
+  if (bot.restarts) parts.push(`restarted ${bot.restarts === 1 ? "once" : `${bot.restarts} times`}`);
+  return parts.join(", ");
+}
+
+/** The connection in words. @param {{state: string, attempt: number}} link @param {number} seconds left */
+export function connection(link, seconds) {
+  if (link.state === "online") return "Connected";
+  if (link.attempt === 0) return "Connecting …";
+  if (link.state === "connecting") return `Reconnecting (attempt ${link.attempt}) …`;
+  return `Reconnecting in ${seconds} s (attempt ${link.attempt})`;
+}
+
+/** The foot of a session in the list. @param {number} messages @param {string} when */
+export function sessionLine(messages, when) {
+  return `${messages ? many(messages, "message") : "empty"} · ${when}`;
+}
+
+function sentence(text) {
+  const clean = text.trim();
+  const start = clean.charAt(0).toUpperCase() + clean.slice(1);
+  return /[.!?…]$/.test(start) ? start : `${start}.`;
+}

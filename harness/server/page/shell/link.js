@@ -1,0 +1,156 @@
+/* Link: the one WebSocket of the page.
+ *
+ * In    frames to send; what the next hello should say
+ * Out   frames heard; the state of the connection
+ * Rule  one hello at a time; no answer is awaited for ever; a lost connection comes back by itself
+ * Why   a page must survive a restart of the service, a sleeping laptop and a pulled cable without a reload
+ */
+
+import { delayMs, pulse } from "../core/backoff.js";
+
+const WELCOME_MAX_MS = 10_000;
+const TICK_MS = 2_000;
+const ACK_FRAMES = 32;
+const ACK_MS = 1_000;
+
+export class Link {
+  #address;
+  #hello;
+  #on;
+  #socket = null;
+  #attempt = 0;
+  #retry = 0; // Timers.
+  #welcome = 0;
+  #ack = 0;
+  #helloBusy = false;
+  #helloAgain = false;
+  #heardAt = 0;
+  #pingedAt = 0;
+  #seq = 0;
+  #unacked = 0;
+
+  /**
+   * @param {string} address
+   * @param {() => {session: string|null, epoch: string|null, last_seq: number}} hello what the next hello says
+   * @param {{frame: (frame: any) => void, link: (link: any) => void, joining: () => void}} on
+   */
+  constructor(address, hello, on) {
+    [this.#address, this.#hello, this.#on] = [address, hello, on];
+    setInterval(() => this.#tick(), TICK_MS);
+    addEventListener("online", () => this.wake());
+    addEventListener("offline", () => this.#ping());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.wake());
+    addEventListener("pagehide", () => this.#socket?.close());
+    addEventListener("pageshow", (event) => event.persisted && this.wake());
+  }
+
+  /** Connect now, or make sure that the open connection is alive. */
+  wake() {
+    if (this.#socket === null) this.#open();
+    else this.#ping();
+  }
+
+  /** Say hello (again) with what is wanted now. */
+  join() {
+    if (this.#helloBusy) this.#helloAgain = true;
+    else if (this.#socket?.readyState === WebSocket.OPEN) this.#sayHello();
+    else if (this.#socket === null && !this.#retry) this.#open();
+  }
+
+  /** @returns {boolean} whether it went out */
+  send(frame) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** The page has applied everything up to `seq`. */
+  applied(seq) {
+    if (seq <= this.#seq) return;
+    this.#unacked += seq - this.#seq;
+    this.#seq = seq;
+    if (this.#unacked >= ACK_FRAMES) this.#sayAck();
+    else this.#ack ||= setTimeout(() => this.#sayAck(), ACK_MS);
+  }
+
+  #open() {
+    clearTimeout(this.#retry);
+    this.#retry = 0;
+    this.#on.link({ state: "connecting", attempt: this.#attempt, until: null });
+    const socket = new WebSocket(this.#address);
+    this.#socket = socket;
+    this.#welcome = setTimeout(() => this.#lost(socket), WELCOME_MAX_MS);
+    socket.addEventListener("open", () => this.#socket === socket && this.#sayHello());
+    socket.addEventListener("message", (event) => this.#socket === socket && this.#heard(event.data));
+    socket.addEventListener("close", () => this.#lost(socket));
+  }
+
+  #sayHello() {
+    this.#helloBusy = true;
+    this.#helloAgain = false;
+    clearTimeout(this.#welcome);
+    this.#welcome = setTimeout(() => this.#lost(this.#socket), WELCOME_MAX_MS);
+    this.#on.joining();
+    this.send({ type: "hello", v: 1, ...this.#hello() });
+  }
+
+  #heard(data) {
+    this.#heardAt = performance.now();
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      return; // Not of this protocol; the next frame may be.
+    }
+    if (frame.type === "welcome") this.#welcomed(frame);
+    if (frame.type === "error" && ["unknown-session", "wrong-version"].includes(frame.code)) this.#answered();
+    this.#on.frame(frame);
+    if (!this.#helloBusy && this.#helloAgain) this.#sayHello();
+  }
+
+  #welcomed(frame) {
+    this.#answered();
+    this.#attempt = 0;
+    const { last_seq } = this.#hello();
+    this.#seq = frame.recovered ? last_seq : frame.head_seq ?? 0;
+    this.#unacked = 0;
+    this.#on.link({ state: "online", attempt: 0, until: null });
+  }
+
+  #answered() {
+    clearTimeout(this.#welcome);
+    this.#helloBusy = false;
+  }
+
+  #sayAck() {
+    clearTimeout(this.#ack);
+    this.#ack = this.#unacked = 0;
+    this.send({ type: "ack", seq: this.#seq });
+  }
+
+  #ping() {
+    if (this.#socket?.readyState !== WebSocket.OPEN || this.#pingedAt > this.#heardAt) return;
+    this.#pingedAt = performance.now();
+    this.send({ type: "ping", t: Math.round(this.#pingedAt) });
+  }
+
+  #tick() {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    const what = pulse(performance.now(), this.#heardAt, this.#pingedAt);
+    if (what === "ping") this.#ping();
+    if (what === "dead") this.#lost(this.#socket);
+  }
+
+  #lost(socket) {
+    if (socket !== this.#socket || socket === null) return;
+    this.#socket = null;
+    socket.close();
+    for (const timer of [this.#welcome, this.#ack]) clearTimeout(timer);
+    this.#helloBusy = this.#helloAgain = false;
+    this.#ack = this.#unacked = this.#heardAt = this.#pingedAt = 0;
+    const wait = delayMs(this.#attempt, Math.random());
+    this.#attempt++;
+    this.#on.link({ state: "waiting", attempt: this.#attempt, until: Date.now() + wait });
+    this.#retry = setTimeout(() => this.#open(), wait);
+  }
+}

@@ -1,0 +1,372 @@
+"""Service: the pump. Facts go into the engine, its acts are carried out, and what must be kept is kept first.
+
+In    handle(fact), from sockets, bots, timers and the HTTP interface, all on one event loop
+Out   acts carried out in exactly the order in which the engine gave them
+Rule  an act that follows a save waits until that save is on disk; while nothing waits, acts are carried out at once
+Why   "accepted" must mean saved, also when the power fails in the next millisecond
+
+    handle --> engine --> batch of acts --+-- nothing to save, nothing waiting --> carried out now
+                                          +-- else --> queue --> one commit for all that wait --> carried out in order
+
+A batch that cannot be saved loses what concerns its unsaved messages; everything else in it (timers, restarts,
+transitions) still happens, and the engine is told with SaveFailed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Any, Final
+
+from harness.adapters.breaker_log import BreakerLog
+from harness.adapters.journal import Book
+from harness.adapters.sqlite import Message, Row, Store
+from harness.chat.engine import QUESTION, Engine
+from harness.core.events import (
+    Act,
+    Admitted,
+    BotStatus,
+    BreakerMoved,
+    CancelTurn,
+    Fact,
+    ForgetBot,
+    Publish,
+    Record,
+    Reply,
+    SaveFailed,
+    SaveMessage,
+    StartBot,
+    StopBot,
+    TellAll,
+    ToBot,
+    TurnSettled,
+    WakeAt,
+    Welcome,
+    Woke,
+)
+from harness.core.settings import Settings
+from harness.core.wire import Ask, Cancel
+from harness.errors import StoreError
+from harness.server.bots import Bots
+from harness.server.hub import Hub
+from harness.services.metrics import Gauges, Metrics
+
+SOURCE: Final = "service"
+MESSAGES_SHOWN: Final = 50
+"""Messages of a session in a welcome."""
+CROWDED: Final = 2_000
+"""Batches waiting for the store at which nobody is listened to any more until half of them are through."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The acts of one fact, and whether what they save is on disk."""
+
+    acts: Sequence[Act]
+    at: float
+    rows: list[Row] = field(default_factory=list)
+    saved: bool = False
+    why: str = ""
+
+
+class Service:
+    """The chat service behind port 8000, without its sockets' and processes' own machinery."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        epoch: str,
+        store: Store,
+        breaker_log: BreakerLog,
+        journal: Book | None,
+    ) -> None:
+        """Start with no bots; ``connect`` must be called before the first fact."""
+        self.settings, self.store = settings, store
+        self.epoch = epoch
+        self.hub = Hub()
+        self.metrics = Metrics()
+        self.not_saved = 0
+        self.saved_at = monotonic()
+        """When the store last kept something."""
+        self.store_problem = ""
+        self.loop_lag_s = 0.0
+        self._since = monotonic()
+        self._engine = Engine(settings, epoch=epoch)
+        self._bots: Bots | None = None
+        self._breaker_log, self._journal = breaker_log, journal
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Batch] = deque()
+        self._unsaved: list[_Batch] = []
+        self._committing: list[_Batch] = []
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closed = False
+        self._rules: dict[type[Act], Callable[[Any, float], None]] = {
+            Publish: self._publish,
+            Record: self._record,
+            ToBot: self._to_bot,
+            SaveMessage: self._kept,
+            ForgetBot: self._kept,
+            Reply: self._reply,
+            WakeAt: self._wake_at,
+            CancelTurn: self._cancel_turn,
+            TellAll: self._tell_all,
+            Welcome: self._welcome,
+            StartBot: self._start_bot,
+            StopBot: self._stop_bot,
+        }
+
+    def connect(self, bots: Bots) -> None:
+        """Know the processes; they in turn hand their facts to ``handle``."""
+        self._bots = bots
+
+    # --- The pump -----------------------------------------------------------------------------------------------------
+    def handle(self, fact: Fact) -> None:
+        """Let the engine decide, and carry out what it says."""
+        if self._closed:
+            return
+        now = monotonic()
+        acts = self._engine.receive(fact, now)
+        rows: list[Row] = [act for act in acts if isinstance(act, SaveMessage | ForgetBot)]
+        if not rows and not self._queue:
+            self._carry_out(acts, now)
+            return
+        batch = _Batch(acts, now, rows, saved=not rows)
+        self._queue.append(batch)
+        self._empty.clear()
+        if rows:
+            self._unsaved.append(batch)
+            self._commit()
+        if len(self._queue) >= CROWDED and self._room.is_set():
+            self._room.clear()
+            self._running.pause(paused=True)
+
+    async def room(self) -> None:
+        """Wait until the service is not crowded."""
+        await self._room.wait()
+
+    async def save(self, *rows: Row) -> None:
+        """Keep rows that no fact asked for; StoreError if that cannot be."""
+        done: asyncio.Future[str] = self._loop.create_future()
+
+        def tell(problems: list[str]) -> None:
+            self._loop.call_soon_threadsafe(lambda: done.cancelled() or done.set_result(problems[0]))
+
+        self.store.save([rows], tell)
+        problem = await done
+        self._judge_store(problem)
+        if problem:
+            raise StoreError(problem)
+
+    def statuses(self) -> list[BotStatus]:
+        """Give the newest state of every bot."""
+        return self._engine.statuses(monotonic())
+
+    def bot_busy(self, bot: str) -> bool:
+        """Whether a process of this name is there, be it the last moments of one that was removed."""
+        return self._running.busy(bot)
+
+    def gauges(self) -> Gauges:
+        """Give what only the moment knows."""
+        return Gauges(
+            statuses=self.statuses(),
+            sockets=len(self.hub.connections),
+            unsaved=len(self._queue),
+            loop_lag_s=self.loop_lag_s,
+            uptime_s=monotonic() - self._since,
+            not_saved=self.not_saved,
+        )
+
+    async def close(self, *, drain_max_s: float = 5.0) -> None:
+        """Finish the commits, then hear nothing more. What still streams stays "streaming": the next start ends it."""
+        try:
+            async with asyncio.timeout(drain_max_s):
+                await self._empty.wait()
+        except TimeoutError:
+            print(f"chat: {len(self._queue)} batches were not saved in {drain_max_s:g} s", file=sys.stderr)
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    @property
+    def _running(self) -> Bots:
+        assert self._bots is not None
+        return self._bots
+
+    # --- Commits ------------------------------------------------------------------------------------------------------
+    def _commit(self) -> None:
+        """Hand everything that waits to the writer at once, unless it is at work already."""
+        if self._committing or not self._unsaved:
+            return
+        self._committing, self._unsaved = self._unsaved, []
+        self.store.save([batch.rows for batch in self._committing], self._saved_elsewhere)
+
+    def _saved_elsewhere(self, problems: list[str]) -> None:
+        self._loop.call_soon_threadsafe(self._saved, problems)
+
+    def _saved(self, problems: list[str]) -> None:
+        batches, self._committing = self._committing, []
+        for batch, problem in zip(batches, problems, strict=True):
+            batch.saved, batch.why = True, problem
+        self._judge_store(next(filter(None, problems), ""))
+        self._commit()  # The writer starts on the next group while this one is carried out.
+        self._release()
+
+    def _release(self) -> None:
+        queue = self._queue
+        while queue and queue[0].saved:
+            batch = queue.popleft()
+            if batch.why:
+                self._carry_out_unsaved(batch)
+            else:
+                self._carry_out(batch.acts, batch.at)
+        if not self._room.is_set() and len(queue) < CROWDED // 2:
+            self._room.set()
+            self._running.pause(paused=False)
+        if not queue:
+            self._empty.set()
+
+    def _judge_store(self, problem: str) -> None:
+        if problem:
+            if not self.store_problem:
+                print(f"chat: nothing can be saved: {problem}; make room or make it writable", file=sys.stderr)
+            self.not_saved += 1
+        else:
+            self.saved_at = monotonic()
+        self.store_problem = problem
+
+    def _carry_out(self, acts: Sequence[Act], at: float) -> None:
+        rules = self._rules
+        for act in acts:
+            rules[type(act)](act, at)
+
+    def _carry_out_unsaved(self, batch: _Batch) -> None:
+        """Carry out what does not depend on the rows that were refused, then tell the engine which these were."""
+        refused = [row for row in batch.rows if isinstance(row, SaveMessage)]
+        turns = {row.mid.removesuffix(QUESTION) for row in refused}
+        self._carry_out([act for act in batch.acts if _turn_of(act) not in turns], batch.at)
+        for row in refused:
+            self.handle(SaveFailed(row.session, row.cid, row.mid, batch.why))
+
+    # --- Acts ---------------------------------------------------------------------------------------------------------
+    def _kept(self, act: SaveMessage | ForgetBot, at: float) -> None:
+        """Nothing is left to do: it is on disk, or it is not and SaveFailed follows."""
+
+    def _publish(self, act: Publish, at: float) -> None:
+        del at
+        self.hub.publish(act.session, act.seq, act.frame)
+
+    def _reply(self, act: Reply, at: float) -> None:
+        del at
+        self.hub.reply(act.conn, act.frame)
+
+    def _tell_all(self, act: TellAll, at: float) -> None:
+        del at
+        if act.status.state == "stopped":
+            self.metrics.forget(act.status.bot)
+        self.hub.tell_all(act.status)
+
+    def _to_bot(self, act: ToBot, at: float) -> None:
+        del at
+        self._running.say(act.bot, Ask(act.turn, act.session, act.text))
+
+    def _cancel_turn(self, act: CancelTurn, at: float) -> None:
+        del at
+        self._running.say(act.bot, Cancel(act.turn))
+
+    def _start_bot(self, act: StartBot, at: float) -> None:
+        del at
+        self._running.start(act)
+
+    def _stop_bot(self, act: StopBot, at: float) -> None:
+        del at
+        self._running.stop(act.bot)
+
+    def _record(self, act: Record, at: float) -> None:
+        fact = act.fact
+        self.metrics.record(fact)
+        try:
+            if isinstance(fact, BreakerMoved):
+                self._breaker_log.write(at, fact)
+            if self._journal is not None:
+                self._journal.write(at, SOURCE, fact)
+        except OSError as error:
+            print(f"chat: a fact could not be written down ({error}): {fact}", file=sys.stderr)
+
+    def _wake_at(self, act: WakeAt, at: float) -> None:
+        del at
+        self._ring_at(act.key, act.at)
+
+    def _ring_at(self, key: str, at: float) -> None:
+        earlier = self._timers.pop(key, None)
+        if earlier is not None:
+            earlier.cancel()
+        # uvloop's own clock is a number of milliseconds, taken once a round: only differences of ours go in.
+        self._timers[key] = self._loop.call_later(max(0.0, at - monotonic()), self._ring, key, at)
+
+    def _ring(self, key: str, at: float) -> None:
+        if monotonic() < at:
+            self._ring_at(key, at)  # Rounded down to a millisecond: the engine would find it too early.
+            return
+        del self._timers[key]
+        self.handle(Woke(key))
+
+    def _welcome(self, act: Welcome, at: float) -> None:
+        del at
+        connection = self.hub.connections.get(act.conn)
+        if connection is None or connection.session != act.session:
+            return  # Gone, or gone on to another session, while this waited for the store.
+        try:
+            messages = None if act.recovered else self._stored(act)
+        except StoreError as error:
+            connection.close(1011, f"the store cannot be read: {error}"[:120])
+            return
+        connection.welcome(
+            session=act.session,
+            epoch=act.epoch,
+            head_seq=act.head_seq,
+            recovered=act.recovered,
+            messages=messages,
+            settings=self.settings,
+            statuses=self.statuses(),
+        )
+        self.hub.listen(connection, act.session)
+        connection.replay(act.replay)
+
+    def _stored(self, act: Welcome) -> list[Message]:
+        """Give the newest messages, with what has arrived of the replies that are streaming now."""
+        messages = self.store.messages(act.session, MESSAGES_SHOWN)
+        place = {message.mid: number for number, message in enumerate(messages)}
+        for turn, text in act.partials.items():
+            number = place.get(turn)
+            if number is not None:
+                saved = messages[number]
+                messages[number] = Message(turn, saved.cid, "bot", text, "streaming", "", saved.at)
+                continue
+            asked = self.store.message(act.session, turn + QUESTION)
+            messages.append(Message(turn, asked.cid if asked else "", "bot", text, "streaming", "", time()))
+        return messages
+
+
+def _turn_of(act: Act) -> str | None:
+    """Give the turn that an act is about, if it is about one."""
+    match act:
+        case SaveMessage():
+            return act.mid.removesuffix(QUESTION)
+        case Publish():
+            return act.frame.turn
+        case ToBot() | CancelTurn():
+            return act.turn
+        case Record(fact=(Admitted() | TurnSettled()) as fact):
+            return fact.turn
+        case _:
+            return None

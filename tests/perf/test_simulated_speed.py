@@ -1,0 +1,45 @@
+"""How many messages a second the simulation plays on one core, journal included.
+
+Run it: .venv/bin/pytest tests/perf/test_simulated_speed.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from harness.adapters.journal import Book
+from harness.core.decode import decode
+from harness.core.scenario import Scenario
+from harness.drivers.simulated import World
+
+SCENARIO = decode(
+    Scenario,
+    {
+        "name": "hundred users",
+        "why": "the size of the largest load scenario",
+        "duration_s": 40,
+        "load": {"users": 100, "say_every_s": 0.5},
+        "bots": [{"behaviour": "echo", "count": 4}],
+    },
+)
+
+
+def test_simulated_messages(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Play 40 virtual seconds of 100 users with replies of six tokens; messages/s stands in extra_info."""
+    worlds: list[World] = []
+
+    def play() -> None:
+        book = Book(tmp_path / f"{len(worlds)}.jsonl")
+        worlds.append(World(SCENARIO, 7, book))
+        worlds[-1].run()
+        book.close()
+
+    benchmark.pedantic(play, rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    messages = worlds[-1].answered
+    assert messages == worlds[-1].sent
+    assert messages > 5_000
+    assert benchmark.stats is not None
+    benchmark.extra_info["messages"] = messages
+    benchmark.extra_info["messages_per_s"] = round(messages / benchmark.stats.stats.median)

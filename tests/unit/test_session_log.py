@@ -1,0 +1,37 @@
+"""The session log gives back exactly what was missed, or says that it cannot."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.chat.session_log import SessionLog
+from harness.core.events import Delta
+
+
+def frame(number: int) -> Delta:
+    return Delta("t", number, "x")
+
+
+@given(total=st.integers(0, 40), limit=st.integers(1, 20), acked=st.integers(0, 50), seen=st.integers(-3, 50))
+def test_since_is_the_exact_rest_or_none(total: int, limit: int, acked: int, seen: int) -> None:
+    log = SessionLog(limit)
+    for number in range(1, total + 1):
+        assert log.append(frame(number)) == number
+    log.trim(acked)
+    oldest_kept = max(total - limit, min(acked, total))
+    if oldest_kept <= seen <= total:
+        assert log.since(seen) == tuple((number, frame(number)) for number in range(seen + 1, total + 1))
+    else:
+        assert log.since(seen) is None
+
+
+def test_trimming_twice_is_harmless() -> None:
+    log = SessionLog(5)
+    log.append(frame(1))
+    log.append(frame(2))
+    log.trim(1)
+    log.trim(1)
+    log.trim(0)
+    assert log.since(1) == ((2, frame(2)),)
+    assert log.since(0) is None
