@@ -11,19 +11,23 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from harness import __version__, plugins
 from harness.adapters import scenarios, shipped
-from harness.core.decode import suggest
+from harness.core.decode import decode, suggest
 from harness.core.scenario import DISTANCES
+from harness.core.settings import Settings
 from harness.errors import EXIT_INTERRUPTED, EXIT_PASS, HarnessError, ScenarioError, UsageError
 
 if TYPE_CHECKING:
+    from harness.core.verdict import Verdict
     from harness.runner import Job, Observer
 
 STATE_DIR: Final = Path(".deia")
@@ -104,9 +108,10 @@ def _run(options: argparse.Namespace) -> int:
         seed=options.seed,
         profile=options.profile,
     )
+    status = StatusFile(options.state_dir)
     show: Observer = Plain() if options.plain or not sys.stdout.isatty() else Live()
-    outcome = runner.run(order, [StatusFile(options.state_dir), show])
-    print(runner.console(outcome))
+    outcome = runner.run(order, [status, show])
+    print(f"\n{(outcome.folder / runner.SUMMARY).read_text('utf-8')}")
     print(f"report: {outcome.folder / 'report.html'}")
     return outcome.exit_code
 
@@ -142,17 +147,72 @@ def _serve(options: argparse.Namespace) -> int:
     """Run the reference chat service until it is told to end."""
     from harness.server.serve import serve
 
-    raise NotImplementedError(serve, options)
+    return serve(
+        host=options.host,
+        port=options.port,
+        state_dir=options.state_dir,
+        bot_logs=options.bot_logs,
+        ready_file=options.ready_file,
+        journal=options.journal,
+        settings=decode(Settings, dict(_setting(pair) for pair in options.set), "--set"),
+        bot_command=_words(options.bot_command),
+    )
+
+
+def _setting(pair: str) -> tuple[str, int | float | str]:
+    """Read one KEY=VALUE; what is no number stays text, for decode.py to refuse with the name of the limit."""
+    name, equals, value = pair.partition("=")
+    if not equals:
+        raise UsageError(f"--set {pair}: must be KEY=VALUE, such as queue_max=10")
+    for number in (int, float):
+        with suppress(ValueError):
+            return name, number(value)
+    return name, value
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--bot-command {command}: {error}") from None
 
 
 def _bless(options: argparse.Namespace) -> int:
     """Keep the figures of a run as the reviewed baseline."""
-    raise NotImplementedError(options)
+    from harness.adapters import baselines
+
+    verdict = _verdict(options.run, options.reports_dir)
+    for path in baselines.keep(verdict, options.reports_dir / "baselines"):
+        print(path)
+    return EXIT_PASS
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """Print what changed against a baseline."""
-    raise NotImplementedError(options)
+    """Print each figure of a run with its change against the baseline."""
+    from harness.adapters import baselines
+    from harness.core.baseline import baseline_of, compare
+    from harness.progress import comparison
+
+    verdict = _verdict(options.run, options.reports_dir)
+    if options.baseline is None:
+        folders = dict.fromkeys([(options.reports_dir / "baselines").resolve(), shipped.find().baselines.resolve()])
+        base = baselines.belonging(verdict, list(folders))
+    elif options.baseline.endswith(".json"):
+        base = baselines.load(Path(options.baseline))
+    else:
+        base = baseline_of(_verdict(options.baseline, options.reports_dir))
+    found = compare(verdict, base)
+    print(comparison(found))
+    return found.exit_code
+
+
+def _verdict(run: str, reports_dir: Path) -> Verdict:
+    """Judge an earlier run again, from its journal."""
+    from harness.adapters import journal, runs
+    from harness.core.judge import judge
+
+    folder = runs.find(reports_dir, run)
+    return judge(folder.name, journal.read(folder / runs.JOURNAL))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,16 +246,19 @@ def _parser() -> argparse.ArgumentParser:
     _folders(run, "scenarios", "state", "reports")
 
     _folders(add("list", _list), "scenarios")
+
     check = add("check", _check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
 
     bless = add("bless", _bless)
     bless.add_argument("run", metavar="RUN", help="a run's id, its folder, or `latest`")
     _folders(bless, "reports")
+
     compare = add("compare", _compare)
     compare.add_argument("run", metavar="RUN", help="a run's id, its folder, or `latest`")
     compare.add_argument("baseline", nargs="?", metavar="BASELINE", help="a file, or another run; else the blessed one")
     _folders(compare, "reports")
+
     _folders(add("where", _where), "scenarios", "state", "reports")
 
     serve = add("serve", _serve)
@@ -211,7 +274,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a limit (docs/reference/settings.md)"
     )
-    serve.add_argument("--bot-command", metavar="CMD", help="the program that bots are (default: the fake bots)")
+    serve.add_argument(
+        "--bot-command", default="", metavar="CMD", help="the program that bots are (default: the fake bots)"
+    )
     _folders(serve, "state")
     return parser
 

@@ -19,9 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.adapters.status import MARKS, Current, Finished, Standing
+from harness.core.baseline import Change, Comparison, Row
 
 COUNTS_EVERY_S: Final = 10.0
 """Between two plain lines that tell nothing but counts."""
+MATTERS: Final = (Change.WORSE, Change.INCONCLUSIVE, Change.BETTER)
 STYLES: Final = {"passed": "green", "failed": "red", "no verdict": "yellow"}
 
 
@@ -133,3 +135,24 @@ def _now(current: Current, now: float) -> RenderableType:
 
 def _counts(current: Current) -> str:
     return f"{current.sent} sent, {current.answered} answered, {current.failed} failed"
+
+
+def comparison(found: Comparison) -> str:
+    """Write each figure with its change, what matters first, then the verdict and its reasons."""
+    lines = []
+    for row in sorted(found.rows, key=lambda row: row.change not in MATTERS):
+        was, now = _value(row.base), _value(row.now)
+        percent = "" if row.change_percent is None else f"{row.change_percent:+.1f} %"
+        lines.append(
+            f"{row.case} {row.distance:<10} {row.figure:<24} {was:>12} -> {now:>12} {percent:>10}  {_told(row)}"
+        )
+    lines += [f"  {reason}" for reason in found.reasons]
+    return "\n".join([*lines, f"comparison: {found.outcome}"])
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.6g}"
+
+
+def _told(row: Row) -> str:
+    return f"{row.change} ({row.why})" if row.why else str(row.change)

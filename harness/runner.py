@@ -9,21 +9,18 @@ Why   what a person sees afterwards is what happened, also after Ctrl-C, and can
 from __future__ import annotations
 
 import asyncio
-import re
-import signal
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final, Protocol
 
 from harness import drivers, plugins, reporters
-from harness.adapters import journal, machine
+from harness.adapters import journal, machine, runs
 from harness.adapters.breaker_log import BreakerLog
+from harness.adapters.interrupts import Interrupts
 from harness.adapters.scenarios import Named
 from harness.adapters.status import Current, Finished, Result, Standing
 from harness.core.events import BreakerMoved, CaseEnded, CaseStarted, Entry, Noted
@@ -32,12 +29,12 @@ from harness.core.scenario import Distance, Scenario
 from harness.core.verdict import Outcome as CaseOutcome
 from harness.core.verdict import Verdict
 from harness.drivers import Case, Driver
-from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, HarnessError, UsageError
+from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, HarnessError
 
-JOURNAL: Final = "journal.jsonl"
-"""The run itself, in its folder."""
 BOT_LOGS: Final = "bot-logs"
 """In the state folder: logs of bots, and the transitions of their breakers."""
+SUMMARY: Final = "summary.txt"
+"""The report for terminals, which the command line prints."""
 COUNTS_EVERY_S: Final = 0.1
 """Between two counts that observers are told."""
 
@@ -89,12 +86,12 @@ class Outcome:
 
 def run(order: Order, observers: Sequence[Observer] = ()) -> Outcome:
     """Carry the whole queue out, then judge and report what the journal says."""
-    folder = _new_folder(order)
+    folder = runs.new(order.reports_dir, order.what)
     queue = _Queue(order, folder, observers)
     try:
-        with _one_way_to_stop():
-            interrupted = queue.work()
-        outcome = report(folder, interrupted=interrupted)
+        with Interrupts() as interrupts:
+            queue.work(interrupts)
+            outcome = report(folder, interrupted=interrupts.asked)
         queue.say(note=f"{outcome.verdict.title()}: {outcome.folder / 'report.html'}")
         return outcome
     finally:
@@ -104,13 +101,13 @@ def run(order: Order, observers: Sequence[Observer] = ()) -> Outcome:
 
 def report(folder: Path, *, interrupted: bool = False) -> Outcome:
     """Judge the journal of a run that is over and write every report into its folder."""
-    entries = tuple(journal.read(folder / JOURNAL))
+    entries = tuple(journal.read(folder / runs.JOURNAL))
     verdict = judge(folder.name, entries)
     for name in plugins.names(reporters):
         reporter = plugins.build(reporters, name, _options(name, folder))
         for file, content in reporter.render(verdict, entries).items():
             (folder / file).write_bytes(content)
-    _point_latest(folder)
+    runs.point_latest(folder)
     code = EXIT_INTERRUPTED if interrupted else verdict.exit_code
     return Outcome(folder=folder, verdict=verdict, entries=entries, exit_code=code)
 
@@ -120,28 +117,28 @@ class _Queue:
 
     def __init__(self, order: Order, folder: Path, observers: Sequence[Observer]) -> None:
         self._order, self._folder, self._observers = order, folder, observers
-        self._journal = folder / JOURNAL
+        self._journal = folder / runs.JOURNAL
         self._standing = Standing(run=folder.name, total=len(order.jobs))
+        self._end = 0.0
 
-    def work(self) -> bool:
-        """Run every case; tell whether somebody interrupted."""
+    def work(self, interrupts: Interrupts) -> None:
+        """Run every case, until somebody wishes to stop."""
         with _book(self._journal) as book:
             book.write(0.0, "runner", machine.seen())
-        for place, job in enumerate(self._order.jobs):
-            waiting = self._order.jobs[place + 1 :]
-            self.say(
-                current=Current(
+            for place, job in enumerate(self._order.jobs):
+                waiting = tuple(later.title() for later in self._order.jobs[place:])
+                if interrupts.asked:
+                    book.write(self._end, "runner", Noted(f"interrupted; not started: {', '.join(waiting)}"))
+                    self.say(waiting=waiting)
+                    return
+                current = Current(
                     case=job.named.name,
                     distance=job.distance,
                     began_s=time.monotonic(),
                     expected_s=expected_s(job.named.scenario, job.distance),
-                ),
-                waiting=tuple(later.title() for later in waiting),
-            )
-            interrupted = self._case(job, waiting)
-            if interrupted:
-                return True
-        return False
+                )
+                self.say(current=current, waiting=waiting[1:])
+                self._case(job, interrupts)
 
     def say(self, **changes: object) -> None:
         """Change the standing and tell everybody."""
@@ -149,7 +146,7 @@ class _Queue:
         for observer in self._observers:
             observer.changed(self._standing)
 
-    def _case(self, job: Job, waiting: tuple[Job, ...]) -> bool:
+    def _case(self, job: Job, interrupts: Interrupts) -> None:
         scenario = job.named.scenario
         seed = scenario.seed if self._order.seed is None else self._order.seed
         case = Case(
@@ -164,20 +161,20 @@ class _Queue:
         began_s, began_byte = time.monotonic(), self._journal.stat().st_size
         # Simulated time begins at 0 by itself; the other distances stamp with the clock that runs.
         t0 = 0.0 if job.distance == "simulated" else began_s
-        with _book(self._journal, t0=t0) as book:
+        with _book(self._journal, t0=t0, interrupts=interrupts) as book:
             book.write(t0, "runner", CaseStarted(job.named.name, job.distance, seed, asdict(scenario)))
-            ended = _carry_out(case, book, _Watch(self))
-            interrupted = ended.exit_code == EXIT_INTERRUPTED
+            ended = _carry_out(case, book, _Watch(self), interrupts)
             entries = list(journal.read(self._journal, start=began_byte))
             # A simulated case ends at its last moment, or two runs with one seed would not be the same journal.
             end = max(entry.t for entry in entries) if job.distance == "simulated" else time.monotonic() - t0
-            for fact in (*_not_started(waiting if interrupted else ()), ended):
-                book.write(end + t0, "runner", fact)
-                entries.append(Entry(end, "runner", fact))
+            self._end = end
+            book.write(end + t0, "runner", ended)
+            entries.append(Entry(end, "runner", ended))
         if job.distance == "simulated":
             _keep_transitions(entries, self._order.state_dir)
+        with suppress(OSError):
+            case.folder.rmdir()  # Only if nothing was put into it.
         self._finish(job, judge(self._folder.name, entries), time.monotonic() - began_s)
-        return interrupted
 
     def _finish(self, job: Job, verdict: Verdict, took_s: float) -> None:
         result, why = _result(verdict)
@@ -222,12 +219,12 @@ def expected_s(scenario: Scenario, distance: Distance) -> float:
     return scenario.duration_s + (6.0 if distance == "wired" else 10.0)
 
 
-def _carry_out(case: Case, book: journal.Book, watch: _Watch) -> CaseEnded:
+def _carry_out(case: Case, book: journal.Book, watch: _Watch, interrupts: Interrupts) -> CaseEnded:
     """Let the driver work; whatever ends it early becomes words for the journal."""
     try:
         driver: Driver = plugins.build(drivers, case.distance, {})
-        asyncio.run(driver.drive(case, book, watch))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+        interrupts.run(driver.drive(case, book, watch))
+    except asyncio.CancelledError:
         return CaseEnded("interrupted", EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001  # a driver's bug costs its own case, not the queue behind it
         known = _meant(error)
@@ -250,11 +247,6 @@ def _meant(error: BaseException) -> HarnessError | None:
         inner = [_meant(each) for each in error.exceptions]
         return inner[0] if inner and all(inner) else None
     return None
-
-
-def _not_started(waiting: Sequence[Job]) -> Iterator[Noted]:
-    if waiting:
-        yield Noted(f"interrupted; not started: {', '.join(job.title() for job in waiting)}")
 
 
 def _keep_transitions(entries: Sequence[Entry], state_dir: Path) -> None:
@@ -287,57 +279,23 @@ def _options(reporter: str, folder: Path) -> dict[str, object]:
     return {"pictures": pictures} if pictures else {}
 
 
+class _StoppableBook(journal.Book):
+    """A simulation never waits, so there is no place to cancel it but where it writes."""
+
+    def __init__(self, path: Path, interrupts: Interrupts) -> None:
+        super().__init__(path)
+        self._interrupts = interrupts
+
+    def write_all(self, entries: Iterable[Entry]) -> None:
+        """Write, unless somebody wishes to stop."""
+        super().write_all(entries)
+        self._interrupts.check()
+
+
 @contextmanager
-def _book(path: Path, *, t0: float = 0.0) -> Iterator[journal.Book]:
-    book = journal.Book(path, t0=t0)
+def _book(path: Path, *, t0: float = 0.0, interrupts: Interrupts | None = None) -> Iterator[journal.Book]:
+    book = journal.Book(path, t0=t0) if t0 or interrupts is None else _StoppableBook(path, interrupts)
     try:
         yield book
     finally:
         book.close()
-
-
-@contextmanager
-def _one_way_to_stop() -> Iterator[None]:
-    """Make SIGTERM and a closed terminal end a run as orderly as Ctrl-C does."""
-
-    def as_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    # A shell that starts a program in the background may let it ignore SIGINT; a run must stay stoppable.
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            before[getattr(signal, name)] = signal.signal(getattr(signal, name), as_interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _new_folder(order: Order) -> Path:
-    """Make a folder that no other run has; UsageError if there is no place for it."""
-    what = re.sub(r"[^a-z0-9]+", "-", Path(order.what).with_suffix("").as_posix().lower()).strip("-")[-40:]
-    stem = f"{datetime.now(UTC).astimezone():%Y-%m-%dT%H-%M-%S}-{what or 'run'}"
-    runs = order.reports_dir / "runs"
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        for name in (stem, *(f"{stem}-{number}" for number in range(2, 100))):
-            with suppress(FileExistsError):
-                (runs / name).mkdir()
-                return runs / name
-    except OSError as error:
-        raise UsageError(
-            f"the reports folder {order.reports_dir} cannot be written ({error.strerror}); "
-            "choose another with --reports-dir"
-        ) from None
-    raise UsageError(f"{runs} holds {stem} a hundred times")
-
-
-def _point_latest(folder: Path) -> None:
-    """Let ``runs/latest`` lead to this run; where links cannot be made, there is none."""
-    link = folder.with_name(f".latest-{folder.name}")
-    with suppress(OSError):
-        link.symlink_to(folder.name)
-        link.replace(folder.with_name("latest"))
-    link.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 In    nothing
 Out   one ``MachineSeen``
-Rule  only what stays the same from run to run: no load, no clock, no host name
+Rule  only what stays the same from run to run: no load, no clock, no host name, no kernel's number
 Why   two simulated runs with one seed have the same journal byte for byte, and a report names no person's machine
 """
 
@@ -23,7 +23,7 @@ def seen() -> MachineSeen:
     return MachineSeen(
         harness=__version__,
         python=platform.python_version(),
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.machine()}",
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_mb=psutil.virtual_memory().total // 1_048_576,

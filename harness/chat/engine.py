@@ -246,8 +246,8 @@ class Engine:
         said = f"{fact.bot} broke the protocol: {fact.why}"
         for turn in tuple(record.in_flight.values()):
             self._forget(turn)
-            if turn.permit is not None:
-                record.breaker.settle(turn.permit, self._now, ok=None)
+            assert turn.permit is not None
+            record.breaker.settle(turn.permit, self._now, ok=None)
             self._fail(turn, "bot-garbled", said)
         self._moved(record, record.breaker.fail(self._now), said)
         self._dispatch(record)
@@ -393,15 +393,15 @@ class Engine:
             if len(record.in_flight) >= self._settings.turns_max:
                 return
             decision = record.breaker.admit(self._now)
+            turn = record.queue.popleft()
             if isinstance(decision, Permit):
-                self._ask(record, record.queue.popleft(), decision)
-            elif decision.probing:
-                return
-            else:
-                turn = record.queue.popleft()
-                self._forget(turn)
-                wait = decision.retry_after_s
-                self._fail(turn, "circuit-open", self._unavailable(record, wait), round(wait, 3))
+                self._ask(record, turn, decision)
+                continue
+            # Behind a probe nothing can wait: the door lets one message in while the breaker is half-open.
+            assert not decision.probing
+            self._forget(turn)
+            wait = decision.retry_after_s
+            self._fail(turn, "circuit-open", self._unavailable(record, wait), round(wait, 3))
 
     def _ask(self, record: BotRecord, turn: Turn, permit: Permit) -> None:
         turn.permit = permit

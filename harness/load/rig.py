@@ -81,6 +81,8 @@ class Rig:
     def on_init(self, environment: Environment, **_: object) -> None:
         """Let users finish their message when the test stops."""
         self._options = environment.parsed_options
+        # gevent counts timers from its loop's last turn: without this, ``--run-time`` loses the time of the imports.
+        gevent.get_hub().loop.update_now()
         environment.stop_timeout = environment.stop_timeout or DRAIN_S
         if self._options.harness_journal and not isinstance(environment.runner, LocalRunner):
             _LOG.error("--harness-journal: one process writes it; leave out --processes, --master and --worker")

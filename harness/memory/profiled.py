@@ -11,7 +11,6 @@ NAME is "service" for the module ``harness``, else what HARNESS_BOT_NAME says, e
 
 from __future__ import annotations
 
-import gc
 import os
 import runpy
 import signal
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from harness.adapters.counters import SERVICE
+from harness.adapters.counters import SERVICE, collect
 from harness.errors import EXIT_USAGE
 
 USAGE: Final = "usage: python -m harness.memory.profiled OUTDIR -- MODULE [ARGUMENT ...]"
@@ -48,8 +47,7 @@ def _tracked(path: Path) -> ExitStack:
     stack = ExitStack()
 
     def finish(_number: int, _frame: FrameType | None) -> None:
-        gc.collect()
-        gc.collect()
+        collect()
         stack.close()
 
     def stop(number: int, _frame: FrameType | None) -> None:

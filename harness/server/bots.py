@@ -12,7 +12,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from harness.adapters.processes import Guardian, reason, signal_group
 from harness.core.events import (
@@ -26,7 +26,7 @@ from harness.core.events import (
     Fact,
     StartBot,
 )
-from harness.core.wire import LINE_BYTES_MAX, Ask, Cancel, Done, GaveUp, Piece, Question, Ready, read_answer, write
+from harness.core.wire import LINE_BYTES_MAX, Done, GaveUp, Piece, Question, Ready, read_answer, write
 from harness.errors import WireError
 from harness.server.bot_log import BotLog
 
@@ -154,9 +154,10 @@ class BotProcess(asyncio.SubprocessProtocol):
     # --- What the event loop tells ------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The process is there."""
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
-        self.pid = transport.get_pid()
+        # uvloop's transports do what asyncio's do, without being of their classes.
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self.pid = self._transport.get_pid()
+        assert self.pid > 0  # To signal group 0 is to signal ourselves.
         self._on_start(self)
         self._tell(BotStarted(self.bot, self.pid))
 
@@ -199,7 +200,7 @@ class BotProcess(asyncio.SubprocessProtocol):
         stdin = self._transport.get_pipe_transport(_STDIN)
         if stdin is None or stdin.is_closing():
             return
-        assert isinstance(stdin, asyncio.WriteTransport)
+        stdin = cast("asyncio.WriteTransport", stdin)
         if stdin.get_write_buffer_size() > STDIN_BYTES_MAX:
             self._log.write(b"(service) the bot does not read its stdin any more: it is killed\n")
             signal_group(self.pid, signal.SIGKILL)
@@ -211,7 +212,7 @@ class BotProcess(asyncio.SubprocessProtocol):
         stdout = self._transport.get_pipe_transport(_STDOUT)
         if stdout is None or stdout.is_closing():
             return
-        assert isinstance(stdout, asyncio.ReadTransport)
+        stdout = cast("asyncio.ReadTransport", stdout)
         if paused:
             stdout.pause_reading()
         else:

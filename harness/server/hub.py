@@ -57,6 +57,8 @@ class Connection:
         self.merges = False
         """Whether the client asked for waiting deltas to be merged."""
         self.greeted = False
+        """Whether it has said hello."""
+        self.welcomed = False
         self._send = send
         self._frames_max = self._allowed = frames_max
         self._waiting: deque[str | tuple[int, Delta]] = deque()
@@ -77,6 +79,7 @@ class Connection:
     ) -> None:
         """Queue the answer to a hello; statuses that wait are older than those in it."""
         self._statuses.clear()
+        self.welcomed = True
         body = {
             "type": "welcome",
             "v": 1,
@@ -225,7 +228,5 @@ class Hub:
         """Hand the newest state of a bot to everybody who has said hello."""
         text = encode(status)
         for connection in self.connections.values():
-            if connection.greeted:
+            if connection.welcomed:
                 connection.tell_status(status.bot, text)
-
-

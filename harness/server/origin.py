@@ -25,7 +25,9 @@ def same_origin(headers: Headers) -> bool:
     if origin is None:
         return True
     parts = urlsplit(origin.decode("latin-1"))
-    return parts.scheme in ("http", "https") and parts.netloc.lower() == values.get(b"host", b"").decode("latin-1").lower()
+    return (
+        parts.scheme in ("http", "https") and parts.netloc.lower() == values.get(b"host", b"").decode("latin-1").lower()
+    )
 
 
 def allowed_names(host: str) -> frozenset[str] | None:

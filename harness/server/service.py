@@ -58,6 +58,8 @@ from harness.services.metrics import Gauges, Metrics
 SOURCE: Final = "service"
 MESSAGES_SHOWN: Final = 50
 """Messages of a session in a welcome."""
+CHARS_SHOWN: Final = 200_000
+"""... and about this many characters of them: many programs read no WebSocket message above 1 MiB."""
 CROWDED: Final = 2_000
 """Batches waiting for the store at which nobody is listened to any more until half of them are through."""
 
@@ -157,8 +159,12 @@ class Service:
         """Keep rows that no fact asked for; StoreError if that cannot be."""
         done: asyncio.Future[str] = self._loop.create_future()
 
+        def settle(problem: str) -> None:
+            if not done.cancelled():
+                done.set_result(problem)
+
         def tell(problems: list[str]) -> None:
-            self._loop.call_soon_threadsafe(lambda: done.cancelled() or done.set_result(problems[0]))
+            self._loop.call_soon_threadsafe(settle, problems[0])
 
         self.store.save([rows], tell)
         problem = await done
@@ -354,7 +360,17 @@ class Service:
                 continue
             asked = self.store.message(act.session, turn + QUESTION)
             messages.append(Message(turn, asked.cid if asked else "", "bot", text, "streaming", "", time()))
-        return messages
+        return _newest(messages)
+
+
+def _newest(messages: list[Message]) -> list[Message]:
+    """Give as many of the newest messages as fit into a welcome; the last one always does."""
+    chars = 0
+    for number in range(len(messages) - 1, -1, -1):
+        chars += len(messages[number].text)
+        if chars > CHARS_SHOWN:
+            return messages[min(number + 1, len(messages) - 1) :]
+    return messages
 
 
 def _turn_of(act: Act) -> str | None:

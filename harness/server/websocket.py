@@ -216,7 +216,8 @@ def _text(body: Body, name: str, chars_max: int) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= chars_max:
         raise FrameError(
-            "bad-field", f"{name!r} of {body['type']} must be a string of 1 to {chars_max} characters, got {_said(value)}"
+            "bad-field",
+            f"{name!r} of {body['type']} must be a string of 1 to {chars_max} characters, got {_said(value)}",
         )
     return value
 

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 
 from harness.errors import TargetDownError
 
-_PAGE: Final = 50
+_PAGE: Final = 500
+"""The most that the service gives at once."""
 
 
 class Api:
@@ -74,12 +75,18 @@ class Api:
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """Make one call; TargetDownError says what the service answered."""
-        async with self._turn:
-            return await asyncio.to_thread(self._call, method, path, body)
+        # A thread cannot be cancelled: whoever stops waiting must not leave the connection to two calls at once.
+        running = asyncio.ensure_future(self._in_turn(method, path, body))
+        running.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(running)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    async def _in_turn(self, method: str, path: str, body: object) -> Any:
+        async with self._turn:
+            return await asyncio.to_thread(self._call, method, path, body)
 
     def _call(self, method: str, path: str, body: object) -> Any:
         data = None if body is None else json.dumps(body)

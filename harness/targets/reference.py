@@ -9,7 +9,9 @@ Why   a run that shares nothing with another can be repeated, and leaves nothing
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -29,19 +31,23 @@ from harness.targets._child import Child, child_env
 __all__ = ["Reference"]
 
 _POLL_S: Final = 0.02
-_GRACE_S: Final = 10.0
+_KILL_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """``harness serve`` as a child process."""
 
-    bot_command: str = ""
+    service_command: tuple[str, ...] = ()
+    """What stands before ``serve``; empty: this Python with ``-m harness``."""
+    bot_command: tuple[str, ...] = ()
     """The program that bots are started with; empty: the service's own choice."""
     extra_env: Mapping[str, str] = field(default_factory=dict)
     """Environment for the service and, through it, its bots."""
     start_max_s: float = 15.0
     """Seconds from the start to the ready file."""
+    end_max_s: float = 10.0
+    """Seconds that it gets to end by itself."""
 
     @asynccontextmanager
     async def open(
@@ -73,7 +79,8 @@ class RunningService:
         self.journals: list[Path] = []
         """One file for each start: a service that was killed may have torn its last line."""
         self.url = ""
-        self._target, self._guardian, self._settings = target, guardian, settings
+        self.guardian = guardian
+        self._target, self._settings = target, settings
         self._child: Child | None = None
 
     @property
@@ -100,16 +107,16 @@ class RunningService:
 
     async def start(self) -> None:
         """Start it and wait until it listens; TargetDownError with its last words if it does not."""
-        number = len(self.journals) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "service-ready.json"
         ready.unlink(missing_ok=True)
-        self.journals.append(self.folder / f"service-{number}.jsonl")
+        names = (self.folder / f"service-{number}.jsonl" for number in itertools.count(1))
+        self.journals.append(next(path for path in names if not path.exists() and path not in self.journals))
         self._child = child = await Child.start(
             self._command(ready),
-            guardian=self._guardian,
+            guardian=self.guardian,
             log=self.log,
-            env=child_env(self._guardian, self._target.extra_env),
+            env=child_env(self.guardian, self._target.extra_env),
         )
         deadline = time.monotonic() + self._target.start_max_s
         while not ready.exists():
@@ -125,7 +132,7 @@ class RunningService:
         """End it with SIGKILL: what is not stored by now is lost."""
         assert self._child is not None
         signal_group(self._child.pid, signal.SIGKILL)
-        await self._child.end(grace_s=_GRACE_S)
+        await self._child.end(grace_s=_KILL_S)
 
     async def restart(self) -> None:
         """Start it again after ``kill``, with the same database, at the same address."""
@@ -135,11 +142,11 @@ class RunningService:
     async def end(self) -> None:
         """End it politely, then for certain; once it has ended, nothing."""
         if self._child is not None and self._child.ended is None:
-            await self._child.end(grace_s=_GRACE_S)
+            await self._child.end(grace_s=self._target.end_max_s)
         (self.folder / "service-ready.json").unlink(missing_ok=True)
 
     def _command(self, ready: Path) -> list[str]:
-        command = [sys.executable, "-m", "harness", "serve"]
+        command = [*(self._target.service_command or (sys.executable, "-m", "harness")), "serve"]
         command += ["--port", str(urlsplit(self.url).port or 0)]
         command += ["--state-dir", str(self.state_dir), "--bot-logs", str(self.bot_logs)]
         command += ["--ready-file", str(ready), "--journal", str(self.journal)]
@@ -148,5 +155,5 @@ class RunningService:
             if value != limit.default:
                 command += ["--set", f"{limit.name}={value}"]
         if self._target.bot_command:
-            command += ["--bot-command", self._target.bot_command]
+            command += ["--bot-command", shlex.join(self._target.bot_command)]
         return command

@@ -1,6 +1,8 @@
 """A small service that speaks the chat protocol and misbehaves on request; a program, started by tests.
 
-python scripted_service.py READY_FILE [--cut N] [--short N] [--refuse N] [--skip N] [--mute N]   each: every N-th message
+python scripted_service.py READY_FILE [--cut N] [--short N] [--refuse N] [--skip N] [--mute N]
+
+Each option: every N-th message.
 """
 
 from __future__ import annotations

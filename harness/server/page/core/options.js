@@ -1,6 +1,6 @@
 /* Options: the fields of a behaviour, from the defaults that the service lists.
  *
- * In    {"pause_s": "0.05", "words": "'lorem ipsum'", "strict": "False"}: defaults as Python writes them
+ * In    {"pause_s": "0.05", "prefix": "You said: ", "strict": "false"}: defaults as text
  * Out   fields {name, label, kind: number | truth | text, value}; from what was typed, the options to send
  * Rule  only what differs from its default is sent; the service judges the values
  * Why   a new behaviour gets its form without a line of code here
@@ -24,11 +24,8 @@ export function chosen(known, typed) {
 }
 
 function kindOf(shown) {
-  if (typeof shown === "boolean") return { kind: "truth", value: String(shown) };
-  if (typeof shown === "number") return { kind: "number", value: String(shown) };
   const text = String(shown ?? "");
-  if (text === "True" || text === "False") return { kind: "truth", value: text.toLowerCase() };
+  if (text === "true" || text === "false") return { kind: "truth", value: text };
   if (/^-?\d+(\.\d+)?(e-?\d+)?$/i.test(text)) return { kind: "number", value: text };
-  const quoted = /^(['"])(.*)\1$/s.exec(text);
-  return { kind: "text", value: quoted ? quoted[2] : text };
+  return { kind: "text", value: text };
 }

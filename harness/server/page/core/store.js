@@ -42,7 +42,7 @@ export function reduce(state, event) {
     case "select":
       return { ...state, bot: event.bot, session: event.session, ...unread() };
     case "opened": // the first message made the session: what was written so far belongs to it
-      return { ...state, session: event.session };
+      return { ...state, session: event.session, joined: false, fresh: false };
     case "joining":
       return { ...state, joined: false, gap: "" };
     case "wrote":
@@ -50,7 +50,7 @@ export function reduce(state, event) {
     case "again":
       return { ...state, entries: change(state.entries, `u:${event.cid}`, { state: "sending", code: "", reason: "" }) };
     case "threw-away":
-      return { ...state, entries: state.entries.filter((entry) => entry.key !== `u:${event.cid}`) };
+      return { ...state, entries: state.entries.filter((entry) => entry.key !== `u:${event.cid}` || entry.state === "accepted") };
     case "earlier":
       return earlier(state, event.messages, event.more);
     case "trouble":
@@ -110,7 +110,7 @@ function logged(state, frame, now) {
   if (!state.joined) return state; // Of another session, or the snapshot that is on its way holds it.
   if (frame.seq !== undefined) {
     if (frame.seq <= state.seq) return frame.type === "accepted" ? { ...state, entries: settled(state.entries, frame, now) } : state;
-    if (frame.seq > state.seq + 1) return { ...state, gap: "resume" };
+    if ((frame.first ?? frame.seq) > state.seq + 1) return { ...state, gap: "resume" };
   }
   const entries = applied(state.entries, frame, now);
   if (entries === null) return { ...state, gap: "snapshot" };

@@ -90,8 +90,9 @@ export class Link {
     this.#helloAgain = false;
     clearTimeout(this.#welcome);
     this.#welcome = setTimeout(() => this.#lost(this.#socket), WELCOME_MAX_MS);
+    const wish = this.#hello();
     this.#on.joining();
-    this.send({ type: "hello", v: 1, ...this.#hello() });
+    this.send({ type: "hello", v: 1, merge: true, ...wish });
   }
 
   #heard(data) {

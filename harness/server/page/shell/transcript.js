@@ -7,8 +7,8 @@
  * Why   script that holds the bottom detaches itself, or drags a reader away from what they read
  */
 
-import { isOpen, selectedBot } from "../core/store.js";
-import { newer, older, range } from "../core/window.js";
+import { selectedBot } from "../core/store.js";
+import { MESSAGES_MAX, newer, older, range } from "../core/window.js";
 import { Article } from "./article.js";
 import { arrange, attribute, get, text } from "./dom.js";
 
@@ -42,7 +42,7 @@ export function transcript(actions) {
     loading = false;
     if (session !== same) return;
     const added = state.entries.length - count;
-    if (added > 0 && state.entries.length > 300) end = Math.max(300, (end ?? count) - 0 + added - Math.max(0, added));
+    if (added > 0 && state.entries.length > MESSAGES_MAX) end = MESSAGES_MAX; // What was just loaded stands at the top.
     show(state);
   }
 
@@ -145,5 +145,3 @@ async function copy(button) {
   }
   setTimeout(() => { button.textContent = "Copy"; }, 2_000);
 }
-
-export { isOpen };

@@ -1,0 +1,275 @@
+"""HTTP: the calls of docs/reference/http-api.md, strictly checked.
+
+In    requests
+Out   JSON; an error is {"error": {"code", "message"}} and its message says what to change
+Rule  a body is a JSON object of at most BODY_BYTES_MAX; unknown fields and values are refused, nothing is guessed
+Why   a call that is half understood launches the wrong bot
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from time import monotonic, time
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from harness import __version__
+from harness.adapters.sqlite import Session
+from harness.core.decode import decode
+from harness.core.events import BotUnwanted, BotWanted, ForgetBot
+from harness.core.scenario import NAME
+from harness.errors import HarnessError, ScenarioError, StoreError
+from harness.exporters import prometheus
+from harness.server.assets import openapi
+from harness.server.behaviours import Behaviours
+from harness.server.origin import same_origin
+from harness.server.service import Service
+from harness.services.health_check import MEDIA_TYPE as HEALTH_TYPE
+from harness.services.health_check import HealthCheck
+
+T = TypeVar("T")
+BODY_BYTES_MAX: Final = 262_144
+TITLE_CHARS_MAX: Final = 200
+MESSAGES_MAX: Final = 500
+SESSIONS_MAX: Final = 10_000
+SEED_MAX: Final = 2**63 - 1
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
+
+class CallError(HarnessError):
+    """A call that cannot be answered as wished."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        """Keep what the client gets."""
+        self.status, self.code = status, code
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Body of ``POST /api/bots``."""
+
+    behaviour: str
+    name: str = ""
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """Body of ``POST /api/sessions``."""
+
+    bot: str
+    title: str = ""
+
+
+class Api:
+    """All calls but the page and the WebSocket."""
+
+    def __init__(self, service: Service, behaviours: Behaviours, health: HealthCheck) -> None:
+        """Answer for this service."""
+        self._service, self._behaviours, self._health = service, behaviours, health
+
+    def routes(self) -> list[Route]:
+        """Give every path with what answers it."""
+        return [
+            Route("/api/bots", _guarded(self._bots), methods=["GET"]),
+            Route("/api/bots", _guarded(self._launch), methods=["POST"]),
+            Route("/api/bots/{bot}", _guarded(self._remove), methods=["DELETE"]),
+            Route("/api/sessions", _guarded(self._sessions), methods=["GET"]),
+            Route("/api/sessions", _guarded(self._new_session), methods=["POST"]),
+            Route("/api/sessions/{session}/messages", _guarded(self._messages), methods=["GET"]),
+            Route("/api/openapi.json", _guarded(self._openapi), methods=["GET"]),
+            Route("/health/live", _guarded(self._live), methods=["GET"]),
+            Route("/health/ready", _guarded(self._ready), methods=["GET"]),
+            Route("/health", _guarded(self._full), methods=["GET"]),
+            Route("/metrics", _guarded(self._metrics), methods=["GET"]),
+        ]
+
+    # --- Bots ---------------------------------------------------------------------------------------------------------
+    async def _bots(self, request: Request) -> Response:
+        _query(request)
+        options = await self._behaviours.options()
+        return _json({"bots": self._service.statuses(), "behaviours": options})
+
+    async def _launch(self, request: Request) -> Response:
+        launch = await _body(Launch, request)
+        await self._behaviours.check(launch.behaviour, launch.options)
+        statuses = self._service.statuses()
+        taken = {status.bot for status in statuses}
+        name = launch.name or _free(launch.behaviour, taken, self._service.bot_busy)
+        if not NAME.fullmatch(name):
+            said = f"name: {name!r} must be 1 to 40 of a-z, 0-9 and '-', starting with a letter or digit"
+            raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", said)
+        if not 0 <= launch.seed <= SEED_MAX:
+            said = f"seed: must be from 0 to {SEED_MAX}, got {launch.seed}"
+            raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", said)
+        if name in taken:
+            raise CallError(HTTPStatus.CONFLICT, "name-taken", f"there is a bot {name!r} already: choose another name")
+        if self._service.bot_busy(name):
+            raise CallError(HTTPStatus.CONFLICT, "name-taken", f"{name!r} was removed and is still ending: try again")
+        limit = self._service.settings.bots_max
+        if len(taken) >= limit:
+            raise CallError(HTTPStatus.CONFLICT, "too-many-bots", f"{limit} bots run already: remove one first")
+        wanted = BotWanted(name, launch.behaviour, launch.options, launch.seed)
+        await self._service.save(wanted)
+        self._service.handle(wanted)
+        return _json(self._status(name), HTTPStatus.CREATED)
+
+    async def _remove(self, request: Request) -> Response:
+        _check_origin(request)
+        bot = request.path_params["bot"]
+        self._status(bot)
+        # Forgotten before it is stopped: a bot that came back at the next start would be a surprise.
+        await self._service.save(ForgetBot(bot))
+        self._service.handle(BotUnwanted(bot))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    def _status(self, bot: str) -> object:
+        for status in self._service.statuses():
+            if status.bot == bot:
+                return status
+        raise CallError(HTTPStatus.NOT_FOUND, "unknown-bot", f"there is no bot {bot!r}")
+
+    # --- Sessions -----------------------------------------------------------------------------------------------------
+    async def _sessions(self, request: Request) -> Response:
+        query = _query(request, "bot", "limit")
+        sessions = self._service.store.sessions(query.get("bot"), _limit(query, SESSIONS_MAX, SESSIONS_MAX))
+        return _json({"sessions": sessions})
+
+    async def _new_session(self, request: Request) -> Response:
+        wanted = await _body(NewSession, request)
+        if len(wanted.title) > TITLE_CHARS_MAX:
+            said = f"title: must have at most {TITLE_CHARS_MAX} characters, got {len(wanted.title)}"
+            raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", said)
+        self._status(wanted.bot)
+        now = round(time(), 3)
+        session = Session(uuid4().hex, wanted.bot, wanted.title.strip(), now, now)
+        await self._service.save(session)
+        return _json(session, HTTPStatus.CREATED)
+
+    async def _messages(self, request: Request) -> Response:
+        query = _query(request, "before", "limit")
+        session = request.path_params["session"]
+        store = self._service.store
+        if store.bot_of(session) is None:
+            raise CallError(HTTPStatus.NOT_FOUND, "unknown-session", f"there is no session {session!r}")
+        before = query.get("before")
+        if before is not None and store.message(session, before) is None:
+            said = f"before: there is no message {before!r} in this session"
+            raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", said)
+        return _json({"messages": store.messages(session, _limit(query, 50, MESSAGES_MAX), before)})
+
+    # --- The service itself -------------------------------------------------------------------------------------------
+    async def _openapi(self, request: Request) -> Response:
+        _query(request)
+        return Response(openapi(), media_type="application/json")
+
+    async def _live(self, request: Request) -> Response:
+        _query(request)
+        return _json({"status": "pass"}, media_type=HEALTH_TYPE)
+
+    async def _ready(self, request: Request) -> Response:
+        _query(request)
+        ready, why = self._health.ready(monotonic())
+        if ready:
+            return _json({"status": "pass"}, media_type=HEALTH_TYPE)
+        return _json({"status": "fail", "output": why}, HTTPStatus.SERVICE_UNAVAILABLE, HEALTH_TYPE)
+
+    async def _full(self, request: Request) -> Response:
+        _query(request)
+        report = self._health.report(monotonic())
+        status = HTTPStatus.SERVICE_UNAVAILABLE if report.level == "fail" else HTTPStatus.OK
+        return _json(report.as_json(release=__version__, service="hive-harness chat"), status, HEALTH_TYPE)
+
+    async def _metrics(self, request: Request) -> Response:
+        _query(request)
+        text = prometheus.render(self._service.metrics.series(self._service.gauges()))
+        return Response(text, headers={"content-type": prometheus.MEDIA_TYPE})
+
+
+def error_response(status: int, code: str, message: str) -> Response:
+    """Give an error in the shape that every error has."""
+    return _json({"error": {"code": code, "message": message}}, status)
+
+
+def _guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Turn errors that a call raises on purpose into answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await call(request)
+        except CallError as error:
+            return error_response(error.status, error.code, str(error))
+        except ScenarioError as error:
+            return error_response(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", str(error))
+        except StoreError as error:
+            return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "not-saved", f"the store does not work: {error}")
+
+    return answer
+
+
+def _json(body: object, status: int = HTTPStatus.OK, media_type: str = "application/json") -> Response:
+    return Response(orjson.dumps(body), status_code=status, media_type=media_type)
+
+
+async def _body(cls: type[T], request: Request) -> T:
+    """Read the body as ``cls``; CallError or ScenarioError says what is wrong with it."""
+    _check_origin(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        said = f"the body must be application/json, not {kind or 'of unknown type'}"
+        raise CallError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bad-type", said)
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > BODY_BYTES_MAX:
+            said = f"the body has more than {BODY_BYTES_MAX:,} bytes, which is the limit"
+            raise CallError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-big", said)
+    try:
+        data: Any = orjson.loads(raw)
+    except ValueError as error:
+        raise CallError(HTTPStatus.BAD_REQUEST, "not-json", f"the body is not JSON: {error}") from None
+    return decode(cls, data)
+
+
+def _check_origin(request: Request) -> None:
+    if not same_origin(request.scope["headers"]):
+        raise CallError(HTTPStatus.FORBIDDEN, "foreign-origin", "a page of another origin may not call this service")
+
+
+def _query(request: Request, *known: str) -> dict[str, str]:
+    """Read the query; a parameter that is unknown or comes twice is refused."""
+    pairs = request.query_params.multi_items()
+    for name, _ in pairs:
+        if name not in known:
+            said = f"unknown parameter {name!r}; this call knows {', '.join(known) or 'none'}"
+            raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", said)
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", "a parameter stands twice in the query")
+    return query
+
+
+def _limit(query: Mapping[str, str], default: int, most: int) -> int:
+    text = query.get("limit", str(default))
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
+        raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", f"limit: must be from 1 to {most}, got {text!r}")
+    return int(text)
+
+
+def _free(behaviour: str, taken: set[str], busy: Callable[[str], bool]) -> str:
+    """Find a name for a bot that was given none: "echo", "echo-2", "echo-3" ..."""
+    name, number = behaviour, 1
+    while name in taken or busy(name):
+        number += 1
+        name = f"{behaviour}-{number}"
+    return name

@@ -1,0 +1,328 @@
+"""Serve: put the reference chat service together, run it until it is told to end, and leave nothing behind.
+
+In    where to listen, where to keep things, the limits, the bot program
+Out   exit code 0 after SIGTERM or SIGINT; TargetDownError with one clear line if it cannot start
+Rule  whatever can be refused is refused before the port is open: the ready file means ready
+Why   "it started, but ..." costs an hour; a line that names the path and the remedy costs a minute
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from errno import EADDRINUSE
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import orjson
+import psutil
+import uvicorn
+import uvloop
+
+from harness.adapters import counters
+from harness.adapters.breaker_log import BreakerLog
+from harness.adapters.journal import Book
+from harness.adapters.processes import Guardian
+from harness.adapters.sqlite import FILE_NAME, Store
+from harness.core.settings import Settings
+from harness.errors import EXIT_PASS, StoreError, TargetDownError
+from harness.server import app
+from harness.server.behaviours import DEFAULT_COMMAND, Behaviours
+from harness.server.bots import Bots
+from harness.server.heartbeat import CHECKS, Heartbeat
+from harness.server.http import Api
+from harness.server.origin import allowed_names
+from harness.server.service import Service
+from harness.server.websocket import Endpoint
+from harness.services.health_check import HealthCheck
+
+T = TypeVar("T")
+FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A WebSocket message above this ends the connection (1009) unread; between this and Settings.frame_bytes_max it gets
+an error frame."""
+PING_EVERY_S: Final = 20.0
+PONG_MAX_S: Final = 20.0
+BACKLOG: Final = 1024
+UNREAD_MAX_MS: Final = 60_000
+"""A peer that takes no byte for this long is cut off by the kernel; nobody else would ever notice."""
+SHUTDOWN_MAX_S: Final = 5
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What ``serve`` was asked for."""
+
+    host: str
+    port: int
+    state_dir: Path
+    bot_logs: Path
+    ready_file: Path | None
+    journal: Path | None
+    settings: Settings
+    bot_command: tuple[str, ...]
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    state_dir: Path = Path(".deia"),
+    bot_logs: Path | None = None,
+    ready_file: Path | None = None,
+    journal: Path | None = None,
+    settings: Settings | None = None,
+    bot_command: Sequence[str] = (),
+) -> int:
+    """Run the service in this process; give back its exit code."""
+    plan = Plan(
+        host=host,
+        port=port,
+        state_dir=state_dir,
+        bot_logs=bot_logs if bot_logs is not None else state_dir / "bot-logs",
+        ready_file=ready_file,
+        journal=journal,
+        settings=settings or Settings(),
+        bot_command=tuple(bot_command) or DEFAULT_COMMAND,
+    )
+    _quiet()
+    _folder(plan.state_dir, "--state-dir")
+    _folder(plan.bot_logs, "--bot-logs")
+    with _alone(plan.state_dir), _listen(plan.host, plan.port) as listener:
+        store = _store(plan.state_dir)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_run(plan, listener, store))
+        finally:
+            store.close()
+    return EXIT_PASS
+
+
+async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
+    async with AsyncExitStack() as stack:
+        breaker_log = _opened(lambda: BreakerLog(plan.bot_logs), "--bot-logs")
+        stack.callback(breaker_log.close)
+        journal = None
+        if plan.journal is not None:
+            path = plan.journal
+            journal = _opened(lambda: Book(path), "--journal")
+            stack.callback(journal.close)
+        guardian = Guardian.start()
+        stack.callback(guardian.close)
+        service = Service(
+            settings=plan.settings, epoch=secrets.token_hex(6), store=store, breaker_log=breaker_log, journal=journal
+        )
+        bots = Bots(service.handle, command=plan.bot_command, guardian=guardian, logs=plan.bot_logs)
+        service.connect(bots)
+        stack.push_async_callback(bots.close)
+        stack.push_async_callback(service.close)
+        behaviours = Behaviours(plan.bot_command)
+        stack.push_async_callback(behaviours.close)
+        health = HealthCheck(CHECKS)
+        beating = asyncio.get_running_loop().create_task(Heartbeat(service, health).beat_on(), name="heartbeat")
+        stack.push_async_callback(_cancel, beating)
+        await _open_probe(stack, guardian)
+        if cut := store.settle():
+            print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
+        for wanted in store.bots():
+            service.handle(wanted)
+        application = app.build(Api(service, behaviours, health), Endpoint(service), names=allowed_names(plan.host))
+        await _serve(plan, application, listener, stack, guardian)
+
+
+async def _serve(
+    plan: Plan, application: Any, listener: socket.socket, stack: AsyncExitStack, guardian: Guardian
+) -> None:
+    config = uvicorn.Config(
+        application,
+        loop="none",  # The runner above has made it: uvloop.
+        http="httptools",
+        ws="websockets-sansio",
+        # Compression makes a small frame three times as expensive (21 instead of 6 microseconds) and a connection twice
+        # as large, and on loopback saves nothing. Pieces of a reply are merged instead.
+        ws_per_message_deflate=False,
+        ws_max_size=FRAME_BYTES_MAX,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PONG_MAX_S,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=SHUTDOWN_MAX_S,
+    )
+    server = Server(config)
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, server.end)
+        stack.callback(loop.remove_signal_handler, number)
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    server.on_listening = lambda: _announce(plan, url, stack, guardian)
+    await server.serve(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's, but signals end it with exit code 0, and it says when it listens."""
+
+    on_listening: Callable[[], None] = staticmethod(lambda: None)
+
+    def end(self) -> None:
+        """End politely; asked again, at once."""
+        self.force_exit, self.should_exit = self.should_exit, True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the event loop."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        self.on_listening()
+
+
+def _announce(plan: Plan, url: str, stack: AsyncExitStack, guardian: Guardian) -> None:
+    if plan.ready_file is not None:
+        path = plan.ready_file
+        guardian.watch_path(path.absolute())
+        stack.callback(path.unlink, missing_ok=True)
+        _opened(lambda: _replace(path, orjson.dumps({"url": url, "pid": os.getpid()}) + b"\n"), "--ready-file")
+    print(f"chat: {url} (state in {plan.state_dir}); Ctrl-C ends it", flush=True)
+
+
+async def _open_probe(stack: AsyncExitStack, guardian: Guardian) -> None:
+    path = counters.probe_path(counters.SERVICE)
+    if path is None:
+        return
+    guardian.watch_path(path)
+    probe = await counters.serve_probe(path)
+    stack.callback(path.unlink, missing_ok=True)
+    stack.callback(probe.close)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+# --- What can be refused before it starts -----------------------------------------------------------------------------
+def _folder(path: Path, option: str) -> None:
+    """Make a folder and prove that it can be written to."""
+    probe = path / f".write-{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise TargetDownError(
+            f"{path}: cannot be written ({error.strerror}); make it a writable folder or choose another with {option}"
+        ) from None
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory: two services on one database would each believe the other's bots are theirs."""
+    with (state_dir / "service.lock").open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read(20).decode("ascii", "replace").strip()
+            raise TargetDownError(
+                f"{state_dir}: another service (process {owner}) uses it; stop that one or choose another --state-dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()).encode())
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def _store(state_dir: Path) -> Store:
+    try:
+        return Store(state_dir / FILE_NAME)
+    except StoreError as error:
+        raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, OverflowError) as error:
+        raise TargetDownError(f"{host}:{port} is no address to listen on ({error}); check --host and --port") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MAX_MS)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == EADDRINUSE:
+            raise TargetDownError(
+                f"port {port} on {host} is taken{_holder(port)}: stop it or use --port 0 for a free one"
+            ) from None
+        raise TargetDownError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose others with --host and --port"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _holder(port: int) -> str:
+    """Say who listens on a port, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f" (by pid {connection.pid} {psutil.Process(connection.pid).name()})"
+    except (psutil.Error, OSError):
+        pass
+    return ""
+
+
+def _opened(make: Callable[[], T], option: str) -> T:
+    try:
+        return make()
+    except OSError as error:
+        where = error.filename or "a file"
+        raise TargetDownError(f"{where}: cannot be written ({error.strerror}); check {option}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a whole file in place at once: whoever waits for it never reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+class _NoNoise(logging.Filter):
+    """Drops what any client could make the service print as often as it likes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep everything but garbage from clients."""
+        return not str(record.msg).startswith("Invalid UTF-8")
+
+
+def _quiet() -> None:
+    """Let uvicorn say errors only, on stderr."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(logging.ERROR)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_NoNoise())
+    logger.addHandler(handler)
+    logger.propagate = False

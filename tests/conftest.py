@@ -1,0 +1,236 @@
+"""Fixtures for all tests: the real ``harness serve`` as a child process, on a free port, in a folder of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from harness.adapters.processes import signal_group
+
+START_MAX_S = 30.0
+ANSWER_MAX_S = 30.0
+
+
+class Served:
+    """One chat service: a process of its own, and what a client of it needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state_dir = folder / "state"
+        self.bot_logs = self.state_dir / "bot-logs"
+        self.ready_file = folder / "ready.json"
+        self.journal = folder / "service.jsonl"
+        self.log = folder / "service.log"
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *words: str, port: int = 0, env: Mapping[str, str] | None = None) -> None:
+        """Start it and wait until it listens."""
+        self.ready_file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "harness", "serve", "--port", str(port), "--state-dir", str(self.state_dir)]
+        command += ["--ready-file", str(self.ready_file), "--journal", str(self.journal), *words]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+            )
+        deadline = time.monotonic() + START_MAX_S
+        while not self.ready_file.exists():
+            assert self._process.poll() is None, self.words()
+            assert time.monotonic() < deadline, self.words()
+            time.sleep(0.02)
+        self.url = json.loads(self.ready_file.read_text("utf-8"))["url"]
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def words(self) -> str:
+        """What it printed."""
+        return self.log.read_text("utf-8", "replace")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(timeout=START_MAX_S)
+
+    def kill(self) -> None:
+        """kill -9, the service only: what becomes of its bots is what is tested."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Whatever the test left running."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                signal_group(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+    # --- Calls --------------------------------------------------------------------------------------------------------
+    def call(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """One HTTP call: status and JSON (or bytes)."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        given = {"Content-Type": "application/json"} if data is not None else {}
+        request = urllib.request.Request(self.url + path, data, {**given, **(headers or {})}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_MAX_S) as response:
+                status, raw = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, raw = error.code, error.read()
+        try:
+            return status, json.loads(raw)
+        except ValueError:
+            return status, raw
+
+    def launch(self, behaviour: str, name: str = "", **options: object) -> str:
+        """Launch a bot and wait until it takes messages; its name."""
+        body = {"behaviour": behaviour, "options": options, **({"name": name} if name else {})}
+        status, answer = self.call("POST", "/api/bots", body)
+        assert status == 201, answer
+        self.await_bot(answer["bot"], state="online")
+        return str(answer["bot"])
+
+    def bot(self, name: str) -> dict[str, Any]:
+        """The newest state of a bot."""
+        _, answer = self.call("GET", "/api/bots")
+        found: dict[str, Any] = next(bot for bot in answer["bots"] if bot["bot"] == name)
+        return found
+
+    def await_bot(self, name: str, **wanted: object) -> dict[str, Any]:
+        """Wait until a bot's status holds these values."""
+        deadline = time.monotonic() + ANSWER_MAX_S
+        while not wanted.items() <= (now := self.bot(name)).items():
+            assert time.monotonic() < deadline, (wanted, now, self.words())
+            time.sleep(0.02)
+        return now
+
+    def session(self, bot: str, title: str = "") -> str:
+        """Open a session; its id."""
+        status, answer = self.call("POST", "/api/sessions", {"bot": bot, "title": title})
+        assert status == 201, answer
+        return str(answer["id"])
+
+    def messages(self, session: str) -> list[dict[str, Any]]:
+        """All messages of a session."""
+        status, answer = self.call("GET", f"/api/sessions/{session}/messages?limit=500")
+        assert status == 200, answer
+        return list(answer["messages"])
+
+    @asynccontextmanager
+    async def socket(self, **options: Any) -> AsyncIterator[Talk]:
+        """A WebSocket that has not said anything yet."""
+        async with connect(f"ws://{self.url.removeprefix('http://')}/ws", compression=None, **options) as link:
+            yield Talk(link)
+
+    @asynccontextmanager
+    async def joined(self, session: str, epoch: str | None = None, last_seq: int = 0) -> AsyncIterator[Talk]:
+        """A WebSocket in a session, welcomed."""
+        async with self.socket() as talk:
+            await talk.hello(session, epoch, last_seq)
+            yield talk
+
+
+class Talk:
+    """A WebSocket to the service."""
+
+    def __init__(self, link: ClientConnection) -> None:
+        self.link = link
+        self.welcome: dict[str, Any] = {}
+
+    async def tell(self, **frame: object) -> None:
+        """Send one frame."""
+        await self.link.send(json.dumps(frame))
+
+    async def hear(self) -> dict[str, Any]:
+        """The next frame."""
+        frame: dict[str, Any] = json.loads(await self.link.recv())
+        return frame
+
+    async def until(self, *kinds: str) -> list[dict[str, Any]]:
+        """All frames up to the first of these kinds; states of bots are left out unless they are asked for."""
+        frames: list[dict[str, Any]] = []
+        while not frames or frames[-1]["type"] not in kinds:
+            frame = await self.hear()
+            if frame["type"] != "bot-status" or "bot-status" in kinds:
+                frames.append(frame)
+        return frames
+
+    async def hello(self, session: str | None, epoch: str | None = None, last_seq: int = 0) -> dict[str, Any]:
+        """Say hello; the welcome."""
+        await self.tell(type="hello", v=1, session=session, epoch=epoch, last_seq=last_seq)
+        self.welcome = (await self.until("welcome"))[-1]
+        return self.welcome
+
+    async def say(self, cid: str, text: str) -> list[dict[str, Any]]:
+        """Send a message; all frames up to its end."""
+        await self.tell(type="say", cid=cid, text=text)
+        return await self.until("end", "failed", "rejected")
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Iterator[Served]:
+    """A chat service that is not started yet; it and everything it started is gone when the test ends."""
+    served = Served(tmp_path)
+    yield served
+    served.close()
+    left = _carriers(str(served.state_dir))
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def service(chat: Served) -> Served:
+    """A chat service that runs."""
+    chat.start()
+    return chat
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A chat service for all tests of a module that only look at single frames and calls."""
+    served = Served(tmp_path_factory.mktemp("steady"))
+    served.start()
+    yield served
+    served.close()
+    left = _carriers(str(served.state_dir))
+    assert not left, f"left behind: {left}"
+
+
+def _carriers(word: str) -> list[str]:
+    """Processes with ``word`` in their command line."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word in part for part in words):
+            found.append(f"{process.info['pid']} {' '.join(words)}")
+    return found
