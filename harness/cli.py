@@ -37,7 +37,7 @@ REPORTS_DIR: Final = Path("reports")
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the words say and return the exit code; nothing but a bug leaves here as an exception."""
     try:
-        options = _parser().parse_args(words)
+        options = parser().parse_args(words)
         command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()
@@ -226,10 +226,11 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; `{self.prog} --help` shows how")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="harness", description="Prove how a chat-bot service behaves.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"harness {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+def parser() -> argparse.ArgumentParser:
+    """Put together what may be typed; the reference page is made from it."""
+    top = _Parser(prog="harness", description="Prove how a chat-bot service behaves.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
     def add(name: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         words = (command.__doc__ or "").rstrip(".")
@@ -278,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
         "--bot-command", default="", metavar="CMD", help="the program that bots are (default: the fake bots)"
     )
     _folders(serve, "state")
-    return parser
+    return top
 
 
 def _folders(parser: argparse.ArgumentParser, *which: str) -> None:

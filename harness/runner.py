@@ -215,8 +215,8 @@ def expected_s(scenario: Scenario, distance: Distance) -> float:
     if distance == "simulated":
         return 1.0 + scenario.duration_s * scenario.load.users / 2_000
     if scenario.memory is not None:
-        return 8.0 + (scenario.memory.cycles + scenario.memory.warm_up) * 1.5
-    return scenario.duration_s + (6.0 if distance == "wired" else 10.0)
+        return 4.0 + (scenario.memory.cycles + scenario.memory.warm_up) * scenario.memory.messages / 500
+    return scenario.duration_s + (3.0 if distance == "wired" else 6.0)
 
 
 def _carry_out(case: Case, book: journal.Book, watch: _Watch, interrupts: Interrupts) -> CaseEnded:
@@ -267,8 +267,10 @@ def _result(verdict: Verdict) -> tuple[Result, tuple[str, ...]]:
     case = verdict.cases[-1]
     if case.outcome is CaseOutcome.PASS:
         return "passed", ()
-    against = tuple(finding.text for finding in case.findings if finding.outcome not in (None, CaseOutcome.PASS))
-    return ("failed" if case.outcome is CaseOutcome.FAIL else "no verdict"), against or (case.why(),)
+    broken = tuple(finding.text for finding in case.findings if finding.outcome not in (None, CaseOutcome.PASS))
+    # A case that could not be carried out misses every figure: its reason says more than their list.
+    why = (case.problem,) if case.problem else broken or (case.why(),)
+    return ("failed" if case.outcome is CaseOutcome.FAIL else "no verdict"), why
 
 
 def _options(reporter: str, folder: Path) -> dict[str, object]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,6 +31,7 @@ from harness.load.self_watch import SOURCE, watch
 DRAIN_S: Final = 35.0
 """Seconds for outstanding replies at the end, unless ``--stop-timeout`` says otherwise."""
 _LAUNCH_S: Final = 10.0
+_SILENCE_S: Final = 2.0
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -73,6 +75,9 @@ class Rig:
             if self._bots is None:
                 named = [name.strip() for name in self._options.harness_bots.split(",")]
                 self._bots = [name for name in named if name] or _find_bots(user)
+                if not self._bots:
+                    _LOG.error("no bot to talk to: is the chat service running at %s?", user.host)
+                    gevent.spawn(user.environment.runner.quit)
         if not self._bots:
             raise StopUser
         return self._bots[number % len(self._bots)]
@@ -141,11 +146,13 @@ def _arguments(parser: Any, **_: object) -> None:
 
 def _find_bots(user: FastHttpUser) -> list[str]:
     """List the bots that run; launch an echo if there are none, and wait until it listens."""
-    deadline = time.monotonic() + _LAUNCH_S
-    launched = False
-    while time.monotonic() < deadline:
+    answered, launched = time.monotonic(), False
+    deadline = answered + _LAUNCH_S
+    while time.monotonic() < min(deadline, answered + _SILENCE_S):
         with user.client.get("/api/bots", catch_response=True) as response:
-            bots = response.json()["bots"] if response.status_code == 200 else None  # noqa: PLR2004
+            bots = response.json()["bots"] if response.status_code == HTTPStatus.OK else None
+        if bots is not None:
+            answered = time.monotonic()
         if bots == [] and not launched:
             user.client.post("/api/bots", json={"behaviour": "echo"})
             launched = True
@@ -153,5 +160,4 @@ def _find_bots(user: FastHttpUser) -> list[str]:
         if names:
             return names
         gevent.sleep(0.1)
-    _LOG.error("no bot to talk to: is the chat service running at %s?", user.host)
     return []

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import ClassVar, Final
 
 import gevent
@@ -149,7 +150,7 @@ class ChatUser(FastHttpUser):
     def _open_session(self) -> str:
         for attempt in range(ATTEMPTS_MAX):
             with self.client.post("/api/sessions", json={"bot": self._bot}, catch_response=True) as response:
-                if response.status_code == 201:  # noqa: PLR2004
+                if response.status_code == HTTPStatus.CREATED:
                     return str(response.json()["id"])
                 response.failure(f"{response.status_code}: {response.text}")
             gevent.sleep(self._dice.uniform(0, min(_PAUSE_MAX_S, 0.1 * 2**attempt)))

@@ -31,6 +31,11 @@ COUNTERS: Final = {
     "threads": "threads",
     "rss_bytes": "resident memory",
 }
+MEMORY: Final = (
+    "<h3>Memory</h3><p class=soft>After each cycle of load, with nothing in flight and after a collection, over the "
+    "messages so far. A leak grows by more than its limit for each message, surely (98 %), and does not level "
+    "off.</p>"
+)
 STEPS_MAX: Final = 60
 CULPRITS_MAX: Final = 20
 
@@ -54,7 +59,8 @@ def head(case: CaseVerdict) -> str:
         because = f'<p class="because {case.outcome}"><span>{text(one_line(case.why()))}</span></p>'
     told = "".join(f"<div><dt>{text(label)}</dt><dd>{text(value)}</dd></div>" for label, value in main_figures(case))
     return (
-        f"<header><h2>{sign(case.outcome)} {text(one_line(case.case))} <span class=soft>{text(case.distance)}</span></h2>"
+        f"<header><h2>{sign(case.outcome)} {text(one_line(case.case))} "
+        f"<span class=soft>{text(one_line(case.distance))}</span></h2>"
         f"{why}<p class=soft><small>{name}seed {case.seed}, {text(lasted(case))}</small></p></header>{because}"
         + (f"<dl class=key>{told}</dl>" if told else "")
     )
@@ -63,7 +69,7 @@ def head(case: CaseVerdict) -> str:
 def findings(case: CaseVerdict) -> str:
     """Everything that was looked at, with what it means; then every figure."""
     items = "".join(
-        f'<li><span class="sign {css(finding.outcome)}" title="{WORDS[finding.outcome]}">{SIGNS[finding.outcome]}</span>'
+        f"<li>{_mark(finding.outcome)}"
         f"<span><span class=code>{text(one_line(finding.text))}</span>{_meaning(finding.figure)}</span></li>"
         for finding in case.findings
     )
@@ -87,10 +93,7 @@ def memory(case: CaseVerdict, name: str) -> str:
     """Every counter of every process, the leaking ones first, and the lines that keep allocating."""
     if not case.leaks:
         return ""
-    parts = [
-        "<h3>Memory</h3><p class=soft>After each cycle of load, with nothing in flight and after a collection, over the "
-        "messages so far. A leak grows by more than its limit for each message, surely (98 %), and does not level off.</p>"
-    ]
+    parts = [MEMORY]
     for place, subject in enumerate(dict.fromkeys(leak.subject for leak in case.leaks)):
         own = sorted((leak for leak in case.leaks if leak.subject == subject), key=lambda leak: not leak.leaking)
         leaking = any(leak.leaking for leak in own)
@@ -98,7 +101,8 @@ def memory(case: CaseVerdict, name: str) -> str:
         cards = "".join(_card(leak, f"{name}-m{place}-{n}") for n, leak in enumerate(own))
         parts.append(f"<h4>{text(one_line(subject))}: {word}</h4><div class=cards>{cards}</div>{_samples(own)}")
     rows = "".join(
-        f"<tr><td><code>{text(one_line(culprit.where))}</code></td><td data-label=in>{text(one_line(culprit.subject))}</td>"
+        f"<tr><td><code>{text(one_line(culprit.where))}</code></td>"
+        f"<td data-label=in>{text(one_line(culprit.subject))}</td>"
         f'<td class=n data-label="allocations a message">{culprit.allocations_per_message:.3g}</td>'
         f'<td class=n data-label="bytes a message">{culprit.bytes_per_message:,.1f}</td></tr>'
         for culprit in case.culprits[:CULPRITS_MAX]
@@ -116,7 +120,7 @@ def browser(case: CaseVerdict, story: Story, picture: Callable[[CaseVerdict, str
     if not story.steps:
         return ""
     steps = [step for _, step in story.steps]
-    longest = max(max(step.took_ms for step in steps), 1.0)
+    longest = max(1.0, *(step.took_ms for step in steps))
     items = "".join(_step(step, longest) for step in steps[:STEPS_MAX])
     more = f"<p class=soft>{len(steps) - STEPS_MAX} more in journal.jsonl.</p>" if len(steps) > STEPS_MAX else ""
     taken = "".join(_pictures(case, steps, picture))
@@ -147,6 +151,11 @@ def generator(story: Story, name: str) -> str:
         f"<p class=soft><small>{text(finding)} A generator that is late or busy measures itself; such a run has no "
         "verdict.</small></p>"
     )
+
+
+def _mark(outcome: Outcome | None) -> str:
+    word = WORDS[outcome]
+    return f'<span class="sign {css(outcome)}" role="img" aria-label="{word}" title="{word}">{SIGNS[outcome]}</span>'
 
 
 def _meaning(figure: str) -> str:
@@ -201,7 +210,7 @@ def _step(step: Stepped, longest: float) -> str:
     detail = f"<br><small>{text(one_line(step.detail))}</small>" if step.detail else ""
     width = max(0.0, min(1.0, step.took_ms / longest)) if math.isfinite(step.took_ms) else 1.0
     return (
-        f'<li><span class="sign {outcome}" title="{WORDS[outcome]}">{SIGNS[outcome]}</span>'
+        f"<li>{_mark(outcome)}"
         f"<span>{text(one_line(step.step))}{detail}</span><span class=took>{number(step.took_ms)} ms</span>"
         f'<span class=bar style="width:{width:.1%}"></span></li>'
     )

@@ -36,7 +36,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9375rem; font-varian
 th { text-align: left; font-weight: 600; font-size: .8125rem; color: var(--soft); }
 th, td { padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n, th.n { text-align: right; padding-right: 1rem; white-space: nowrap; }
-.cases td:nth-child(1) { width: 7rem; } .cases td:nth-child(2) { width: 15rem; } .cases td:nth-child(3) { width: 6.5rem; }
+.cases td:nth-child(1) { width: 7.5rem; } .cases td:nth-child(2) { width: 13rem; }
+.cases td:nth-child(3) { width: 6.5rem; }
 section.case { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1.25rem;
   margin: 1.5rem 0; }
 section.case > header { border: 0; padding: 0; margin: 0; }
@@ -56,21 +57,25 @@ ul.findings .what { display: block; color: var(--soft); font-size: .8125rem; }
   font-size: .8125rem; color: var(--soft); }
 .legend svg { width: 18px; height: 10px; margin-right: .35rem; vertical-align: 0; }
 figure { margin: .5rem 0 0; } figcaption { font-size: .8125rem; color: var(--soft); max-width: 46rem; }
-.chart, .lane { display: block; overflow: visible; font: 11.5px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
+.chart, .lane { display: block; overflow: visible; font: 11.5px system-ui, sans-serif;
+  font-variant-numeric: tabular-nums; }
 .chart text, .lane text { fill: var(--soft); }
-.chart text.y, .chart .mark + text { paint-order: stroke; stroke: var(--card); stroke-width: 3px; stroke-linejoin: round; }
+.chart text.y, .chart .mark + text { paint-order: stroke; stroke: var(--card); stroke-width: 3px;
+  stroke-linejoin: round; }
 .axis { stroke: var(--soft); stroke-width: 1; opacity: .6; } .grid { stroke: var(--grid); stroke-width: 1; }
 .shade { fill: var(--shade); } .mark { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 2 3; }
 path { stroke: none; }
 path.answered, rect.answered { fill: var(--answered); } path.refused, rect.refused { fill: url(#stripe-refused); }
-path.failed, rect.failed { fill: url(#stripe-failed); } path.unanswered, rect.unanswered { fill: url(#stripe-unanswered); }
+path.failed, rect.failed { fill: url(#stripe-failed); }
+path.unanswered, rect.unanswered { fill: url(#stripe-unanswered); }
 path.line, path.dots { fill: none; stroke-linecap: round; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 path.line { stroke-width: 2; } path.dots { stroke-width: 6; }
 path.p50 { stroke: var(--answered); } path.p95 { stroke: var(--p95); stroke-dasharray: 5 4; }
 path.fit { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 4 4; }
 path.leak { stroke: var(--fail); } path.calm { stroke: var(--answered); } path.shown { stroke: var(--unanswered); }
 .lane { margin-bottom: .4rem; } .lane rect.closed { fill: var(--closed); } .lane rect.open { fill: var(--open); }
-.lane rect.half-open { fill: var(--half); } .lane rect.fault { fill: var(--fail); opacity: .8; }
+.lane rect.half-open { fill: var(--half); } .lane rect.odd { fill: var(--unanswered); }
+.lane rect.fault { fill: var(--fail); opacity: .8; }
 .lane text.in { fill: var(--in); font-weight: 600; } .lane-name { font-size: .8125rem; color: var(--soft); margin: 0; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .75rem; margin: .5rem 0 0; }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .75rem .4rem; min-width: 0; }
@@ -82,11 +87,14 @@ ol.steps li { display: grid; grid-template-columns: 1.5rem minmax(0, 1fr) 4.5rem
   border-bottom: 1px solid var(--line); }
 ol.steps .bar { grid-column: 2; height: 4px; border-radius: 2px; background: var(--answered); min-width: 2px; }
 ol.steps .took { text-align: right; font-variant-numeric: tabular-nums; color: var(--soft); font-size: .875rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; margin: .75rem 0 0; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem;
+  margin: .75rem 0 0; }
 .pictures figure { margin: 0; min-width: 0; } .pictures img { width: 100%; height: auto; border: 1px solid var(--line);
   border-radius: 6px; display: block; }
+.wide { overflow-x: auto; }
 details { margin: .5rem 0 0; } summary { cursor: pointer; color: var(--link); font-size: .875rem; padding: .2rem 0; }
-.wide { overflow-x: auto; } details table { font-size: .8125rem; } dl.plain { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem;
+details table { font-size: .8125rem; }
+dl.plain { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem;
   margin: .25rem 0 0; } dl.plain dt { color: var(--soft); } dl.plain dd { margin: 0; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 @media (max-width: 640px) {
@@ -96,7 +104,7 @@ details { margin: .5rem 0 0; } summary { cursor: pointer; color: var(--link); fo
   .stack tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } .stack td { border: 0; padding: .05rem 0; }
   .stack td.n { text-align: left; white-space: normal; }
   .stack td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); font-size: .8125rem; }
-  .wide { overflow-x: auto; } details table { font-size: .75rem; } details th, details td { padding: .25rem .4rem .25rem 0; }
+  details table { font-size: .75rem; } details th, details td { padding: .25rem .4rem .25rem 0; }
   td.n, th.n { padding-right: .4rem; } .pictures { grid-template-columns: minmax(0, 1fr); }
   dl.plain { grid-template-columns: 1fr; gap: 0; } dl.plain dd { margin-bottom: .4rem; }
 }

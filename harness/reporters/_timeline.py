@@ -32,7 +32,7 @@ def timeline(story: Story, name: str) -> str:
     x = Scale(cut.start, cut.end)
     faults = fault_spans(story, cut.end)
     shades = [Block(span.start, span.end, "shade") for _, span in faults]
-    parts = ["<h3>Over time</h3>", f"<p class=soft>{_axis_words(story, bool(shades))}</p>"]
+    parts = ["<h3>Over time</h3>", f"<p class=soft>{_axis_words(story, shaded=bool(shades))}</p>"]
     parts.extend(_fault_lanes(faults, x, name))
     parts.extend(_breaker_lanes(story, cut, x, shades, name))
     parts.append(_messages(cut, x, shades, name))
@@ -70,7 +70,7 @@ def distribution(response: Histogram | None, name: str) -> str:
     )
 
 
-def _axis_words(story: Story, shaded: bool) -> str:
+def _axis_words(story: Story, *, shaded: bool) -> str:
     kind = "virtual seconds" if story.distance == "simulated" else "seconds"
     return f"In {kind} since the case began." + (" Shaded: while a fault was at work." if shaded else "")
 
@@ -88,7 +88,7 @@ def _fault_lanes(faults: Sequence[tuple[str, Span]], x: Scale, name: str) -> Ite
 def _breaker_lanes(story: Story, cut: Slices, x: Scale, shades: Sequence[Block], name: str) -> Iterator[str]:
     lanes = breaker_spans(story, cut.start, cut.end)
     for place, (bot, spans) in enumerate(list(lanes.items())[:LANES_MAX]):
-        blocks = [Block(span.start, span.end, span.what, span.what if span.what != "closed" else "") for span in spans]
+        blocks = [Block(span.start, span.end, *_state(span.what)) for span in spans]
         open_s = sum(span.end - span.start for span in spans if span.what == "open")
         ends = spans[-1].what
         finding = f"open for {open_s:.2f} s in all, {ends} at the end"
@@ -102,6 +102,13 @@ def _breaker_lanes(story: Story, cut: Slices, x: Scale, shades: Sequence[Block],
         yield _moves(story)
         if still:
             yield f"<p class=soft><small>Never left closed: {text(few(still, 8))}.</small></p>"
+
+
+def _state(what: str) -> tuple[str, str]:
+    """The class and the words of a breaker's state; a state that cannot be is shown, not trusted."""
+    if what == "closed":
+        return "closed", ""
+    return (what, what) if what in {"open", "half-open"} else ("odd", one_line(what))
 
 
 def _moves(story: Story) -> str:
@@ -169,7 +176,8 @@ def _table(cut: Slices) -> str:
     heads = "".join(f"<th class=n>{fate}" for fate in FATES)
     return (
         f"<details><summary>Numbers of both charts, every {cut.width_s:g} s</summary><table><thead><tr>"
-        f"<th class=n>from s{heads}<th class=n>p50 ms<th class=n>p95 ms</thead><tbody>{''.join(rows)}</tbody></table></details>"
+        f"<th class=n>from s{heads}<th class=n>p50 ms<th class=n>p95 ms</thead><tbody>{''.join(rows)}</tbody></table>"
+        "</details>"
     )
 
 
@@ -183,7 +191,8 @@ def _swatch(css: str, kind: str) -> str:
         return f'<svg viewBox="0 0 18 10" aria-hidden="true"><path class="line {css}" d="M0 5H18"/></svg>'
     y, height = (3, 4) if css == "closed" else (0, 10)
     holder = ' class="lane"' if kind == "lane" else ""
-    return f'<svg{holder} viewBox="0 0 18 10" aria-hidden="true"><rect class="{css}" y="{y}" width="18" height="{height}"/></svg>'
+    shape = f'<rect class="{css}" y="{y}" width="18" height="{height}"/>'
+    return f'<svg{holder} viewBox="0 0 18 10" aria-hidden="true">{shape}</svg>'
 
 
 def _columns(response: Histogram) -> list[tuple[float, float, int]]:

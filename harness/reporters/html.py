@@ -80,7 +80,8 @@ def _head(verdict: Verdict, cases: Sequence[CaseVerdict]) -> str:
     return (
         f'<header><h1><span class="sign {sections.css(verdict.outcome)}">{SIGNS[verdict.outcome]} '
         f"{text(word.capitalize())}</span>: {text(rest)}</h1>{worst}"
-        f"<p class=soft><small>Run <code>{text(one_line(verdict.run))}</code>, exit code {verdict.exit_code}</small></p>"
+        f"<p class=soft><small>Run <code>{text(one_line(verdict.run))}</code>, exit code {verdict.exit_code}"
+        "</small></p>"
         f"{notes}</header>"
     )
 
@@ -116,9 +117,9 @@ def _foot(verdict: Verdict) -> str:
         "<b>fail</b>: something is provably broken. <b>no verdict</b>: the run proves nothing, for example because a "
         "fault was not delivered or the load generator was overloaded; it is never counted as passed. "
         "<b>error</b>: the case could not be carried out.</p>"
-        "<p>Response times count from the moment a message was <i>meant</i> to be sent, so a stall that kept users from "
-        "sending is not hidden. A p95 of 80 ms: 95 % of the replies took no longer. Times of one run on one machine say "
-        "little about another; counts such as lost messages mean the same everywhere. Simulated cases run in virtual "
-        "time: the same seed gives the same journal, byte for byte.</p>"
+        "<p>Response times count from the moment a message was <i>meant</i> to be sent, so a stall that kept users "
+        "from sending is not hidden. A p95 of 80 ms: 95 % of the replies took no longer. Times of one run on one "
+        "machine say little about another; counts such as lost messages mean the same everywhere. Simulated cases run "
+        "in virtual time: the same seed gives the same journal, byte for byte.</p>"
         "<p>Everything is in <code>journal.jsonl</code> beside this page, for programs in <code>report.json</code>.</p>"
     )

@@ -64,7 +64,7 @@ def _head(verdict: Verdict, cases: Sequence[CaseVerdict]) -> Iterator[str]:
             else f"**{_plain(case.why())}**" + (f"<br>{_plain(seen)}" if seen else "")
         )
         word = f"{SIGNS[case.outcome]} {WORDS[case.outcome]}"
-        yield f"| {word} | {_plain(case.case)} | {case.distance} | {told} |"
+        yield f"| {word} | {_plain(case.case)} | {_plain(case.distance)} | {told} |"
     for note in verdict.notes:
         yield f"\n> {_plain(note)}"
 
@@ -83,7 +83,7 @@ def _section(case: CaseVerdict) -> Iterator[str]:
         yield f"- {SIGNS[finding.outcome]} {_plain(finding.text)}"
     for leak in case.leaks:
         if leak.leaking:
-            yield f"- {_plain(leak.subject)}: {leak.counter} {_plain(leak.text)}"
+            yield f"- {_plain(leak.subject)}: {_plain(leak.counter)} {_plain(leak.text)}"
     for culprit in case.culprits[:10]:
         rate = f"{culprit.allocations_per_message:.3g} allocations, {culprit.bytes_per_message:,.0f} bytes a message"
         yield f"- {_code(culprit.where)} in {_plain(culprit.subject)}: {rate}"

@@ -7,7 +7,7 @@
  * Why   what is on the screen is a function of this value, so it can be tested without a screen
  *
  *   entries, oldest first
- *     {key, role: "user", cid, mid, text, at, state: sending | accepted | failed, code, reason}
+ *     {key, role: "user", cid, mid, text, at, state: sending | accepted | failed, code, reason, retry (seconds)}
  *     {key, role: "bot", cid, mid (= turn), text, chars, at, state: waiting | streaming | done | cancelled | failed |
  *      interrupted, code, reason, intact}
  *   A reply stands below the message that it answers, in whatever order they arrive.
@@ -48,7 +48,7 @@ export function reduce(state, event) {
     case "wrote":
       return { ...state, entries: put(state.entries, written(event.message)) };
     case "again":
-      return { ...state, entries: change(state.entries, `u:${event.cid}`, { state: "sending", code: "", reason: "" }) };
+      return { ...state, entries: change(state.entries, `u:${event.cid}`, { state: "sending", code: "", reason: "", retry: null }) };
     case "threw-away":
       return { ...state, entries: state.entries.filter((entry) => entry.key !== `u:${event.cid}` || entry.state === "accepted") };
     case "earlier":
@@ -87,7 +87,7 @@ function framed(state, frame, now) {
       return { ...state, bots: withBot(state.bots, frame, now) };
     case "rejected":
       return { ...state, entries: change(state.entries, `u:${frame.cid}`,
-        { state: "failed", code: frame.code, reason: frame.message ?? "" }, (entry) => entry.state !== "accepted") };
+        { state: "failed", code: frame.code, reason: frame.message ?? "", retry: frame.retry_after_s ?? null }, (entry) => entry.state !== "accepted") };
     case "accepted": case "begin": case "delta": case "end": case "failed":
       return logged(state, frame, now);
     default:
@@ -162,7 +162,7 @@ function settled(entries, frame, now) {
 // --- Entries --------------------------------------------------------------------------------------------------------
 function written(message) {
   return { key: `u:${message.cid}`, role: "user", cid: message.cid, mid: "", text: message.text, at: message.at,
-    state: message.state, code: message.code ?? "", reason: message.reason ?? "" };
+    state: message.state, code: message.code ?? "", reason: message.reason ?? "", retry: null };
 }
 
 function reply(turn, cid, at) {

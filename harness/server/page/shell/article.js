@@ -1,7 +1,7 @@
 /* Article: one message on the screen.
  *
  * In    an entry of the store, the moment, whether the connection is there
- * Out   an element with data-cid, data-turn, data-state, data-chars, data-intact
+ * Out   an element with data-cid, data-turn, data-state, data-chars, data-intact, data-code, data-retry-after
  * Rule  a person's text is shown as it was typed; a bot's as Markdown; an entry that did not change costs nothing
  * Why   this is the hot path: it runs for every piece of every reply
  */
@@ -54,6 +54,7 @@ export class Article {
     }
     this.#say(entry, now, online);
     attribute(this.element, "data-code", entry.code || null);
+    attribute(this.element, "data-retry-after", entry.state === "failed" ? entry.retry : null);
     attribute(this.element, "data-state", entry.state); // Last: whoever watches for the state finds the rest done.
     return restless;
   }
