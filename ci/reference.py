@@ -65,7 +65,7 @@ def _cli() -> Iterator[str]:
         yield "| word | meaning |\n|---|---|"
         for action in parser._actions:  # noqa: SLF001  # argparse has no public way to list them
             if action.dest != "help":
-                yield f"| `{_spelt(action)}` | {_cell(_helped(action))} |"
+                yield f"| `{_cell(_spelt(action))}` | {_cell(_helped(action))} |"
         yield ""
     yield SERVE_NOTES
 
@@ -128,7 +128,7 @@ def _scenario() -> Iterator[str]:
         yield "| field | default | meaning |\n|---|---|---|"
         texts = _texts(cls)
         for field in fields(cls):
-            yield f"| `{field.name}` | {_default(field)} | {_cell(texts.get(field.name, WORDS.get(field.name, '')))} |"
+            yield f"| `{field.name}` | {_default(field)} | {_cell(texts.get(field.name) or WORDS[field.name])} |"
         yield ""
     yield "## Kinds of faults\n"
     for name in plugins.names(injectors):
@@ -163,7 +163,13 @@ HEADS: Final = {
     "expect": "`[expect]`: a bound for each figure by its name ([figures.md](figures.md)).",
     "service": "`service = { ... }` and `harness serve --set KEY=VALUE`: the limits of the reference chat service.",
 }
-WORDS: Final = {"min": "The figure must not be below this.", "max": "The figure must not be above this."}
+WORDS: Final = {
+    "load": "How many people talk, and how often.",
+    "bots": "The cast; at least one.",
+    "faults": "What goes wrong on the way.",
+    "min": "The figure must not be below this.",
+    "max": "The figure must not be above this.",
+}
 
 
 def _texts(cls: type[Any]) -> dict[str, str]:
@@ -181,6 +187,8 @@ def _texts(cls: type[Any]) -> dict[str, str]:
 def _default(field: Field[Any]) -> str:
     if field.default is MISSING and field.default_factory is MISSING:
         return "needed"
+    if field.name in HEADS:
+        return "see below"
     value = field.default if field.default is not MISSING else None
     if isinstance(value, tuple):
         return ", ".join(f"`{each}`" for each in value) or "none"
@@ -190,8 +198,8 @@ def _default(field: Field[Any]) -> str:
 # --- figures.md -------------------------------------------------------------------------------------------------------
 def _figures() -> Iterator[str]:
     yield "# Figures\n"
-    yield "What `[expect]` may bound and what reports and baselines hold. A figure that cannot be computed is absent, never 0;"
-    yield "a bound on an absent figure gives no verdict (exit code 4).\n"
+    yield "What `[expect]` may bound and what reports and baselines hold. A figure that cannot be computed is absent,"
+    yield "never 0; a bound on an absent figure gives no verdict (exit code 4).\n"
     yield "| figure | unit | better | measured at | meaning |\n|---|---|---|---|---|"
     for figure in FIGURES.values():
         better = "" if figure.better == "none" else figure.better
@@ -204,7 +212,7 @@ def _first(cls: type[Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.replace("|", "\\|").replace("``", "`")
 
 
 if __name__ == "__main__":

@@ -273,7 +273,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--ready-file", type=Path, metavar="FILE", help="gets address and process id once it listens")
     serve.add_argument("--journal", type=Path, metavar="FILE", help="append every fact of the service")
     serve.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a limit (docs/reference/settings.md)"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a limit, such as queue_max=10"
     )
     serve.add_argument(
         "--bot-command", default="", metavar="CMD", help="the program that bots are (default: the fake bots)"

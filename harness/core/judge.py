@@ -102,7 +102,7 @@ def _case(story: Story) -> CaseVerdict:
         if unfit and finding.outcome is Outcome.FAIL:
             finding = Finding(
                 figure=name,
-                text=f"{finding.text} (weighs nothing: {unfit[0].text})",
+                text=f"{finding.text} (weighs nothing in this run)",
                 outcome=Outcome.NO_VERDICT,
                 bound=finding.bound,
                 value=finding.value,
@@ -110,6 +110,9 @@ def _case(story: Story) -> CaseVerdict:
             )
         if not (name in INVARIANTS and bound.max == 0 and bound.min is None):
             findings.append(finding)
+    if story.ended and story.ended.problem:
+        # The problem says why nothing could be measured; saying it again for every bound buries it.
+        findings = [finding for finding in findings if finding.value is not None]
     return _verdict(story, scenario, measures, findings)
 
 

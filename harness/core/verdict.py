@@ -89,8 +89,8 @@ class CaseVerdict:
         if self.problem:
             return self.problem
         if self.findings and self.findings[0].outcome not in (None, Outcome.PASS):
-            others = sum(finding.outcome is self.findings[0].outcome for finding in self.findings) - 1
-            return self.findings[0].text + (f" (and {others} more)" if others else "")
+            broken = sum(finding.outcome is Outcome.FAIL for finding in self.findings)
+            return self.findings[0].text + (f" (and {broken - 1} more)" if broken > 1 else "")
         held = sum(finding.outcome is Outcome.PASS for finding in self.findings)
         return f"all {held} expectations held" if held > 1 else "its expectation held"
 
@@ -120,11 +120,13 @@ class Verdict:
         words = (
             (Outcome.FAIL, "failed"),
             (Outcome.ERROR, "could not be carried out"),
-            (Outcome.NO_VERDICT, "prove nothing"),
+            (Outcome.NO_VERDICT, "without a verdict"),
         )
         parts = [(self.count(outcome), text) for outcome, text in words if self.count(outcome)]
         (number, text), *rest = parts
-        noun = "case" if total == 1 else "cases"
-        head = f"{HEADS[self.outcome]}: {number} of {total} {noun}"
-        head += "" if self.outcome is Outcome.FAIL else f" {text}"
+        head = f"{HEADS[self.outcome]}: {number} of {total} {'case' if total == 1 else 'cases'}"
+        if self.outcome is Outcome.ERROR:
+            head += f" {text}"
+        elif self.outcome is Outcome.NO_VERDICT:
+            head += " proves nothing" if number == 1 else " prove nothing"
         return head + "".join(f", {number} {text}" for number, text in rest)

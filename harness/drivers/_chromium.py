@@ -54,9 +54,7 @@ async def open_chromium(guardian: Guardian) -> AsyncIterator[Browser]:
         finally:
             await close_in_time(playwright)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            guardian.forget_path(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # What a dying process still writes there is the guardian's.
 
 
 async def close_in_time(what: Browser | Playwright) -> None:

@@ -19,7 +19,8 @@ Option = str | int | float | bool
 Seen = Mapping[str, Any]
 
 _REPORTER: Final = "harnessSaw"
-# Runs in the page before its own scripts: tells of every message that appears, changes its state or gets its first text.
+# Runs in the page before its own scripts: tells of every message that appears, changes its state or gets its first
+# text.
 _OBSERVER: Final = """
 (() => {
   const known = new Map();
@@ -41,7 +42,9 @@ _OBSERVER: Final = """
       if (type === "attributes" && target.localName === "article") look(target);
       for (const node of addedNodes) if (node.localName === "article") look(node);
     }
-  }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-state", "data-chars"] });
+  }).observe(document, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ["data-state", "data-chars"],
+  });
 })();
 """.replace("REPORTER", _REPORTER)
 

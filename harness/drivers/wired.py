@@ -95,6 +95,8 @@ async def _leak_check(case: Case, book: Book, watch: Watch) -> None:
         )
         async with _on_stage(case, target, watch) as service:
             yield service.url
+        for path in service.journals:
+            path.unlink(missing_ok=True)  # Megabytes that nobody judges; after a bad end they stay.
 
     await check(
         case.scenario,

@@ -32,6 +32,7 @@ ACK_EVERY: Final = 32
 """Frames between two acknowledgements, as docs/reference/websocket.md asks."""
 SILENCE_MAX_S: Final = 90.0
 """The service fails a silent turn by itself after 30 s; beyond this it is the service that is silent."""
+CLOSE_MAX_S: Final = 2.0
 
 Frame = dict[str, object]
 
@@ -125,7 +126,10 @@ async def talk(service: str, session: str) -> AsyncIterator[Talk]:
     address = f"ws{service.removeprefix('http').rstrip('/')}/ws"
     try:
         # No compression: its dictionaries belong to the socket, not to the messages. No proxy: it is this machine.
-        socket = await connect(address, compression=None, proxy=None, max_size=None)
+        # No limit to what waits to be read: what is on its way is bounded, and a full queue would hold up the close.
+        socket = await connect(
+            address, compression=None, proxy=None, max_size=None, max_queue=None, close_timeout=CLOSE_MAX_S
+        )
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise TargetDownError(f"{address}: {error}") from None
     try:

@@ -27,7 +27,8 @@ from harness.errors import NoVerdictError
 
 KEY_FRAMES: Final = 3
 """Stacks that agree in this many innermost frames are one line at fault."""
-ALLOCATIONS_MIN: Final = 0.02
+ALLOCATIONS_MIN: Final = 0.03
+"""Allocations a message; below it stands what comes and goes in long waves and was caught at two heights."""
 BYTES_MIN: Final = 64.0
 """Growth in place (a buffer that is reallocated) is one allocation for ever: its bytes give it away."""
 LISTED_MAX: Final = 10
@@ -110,7 +111,7 @@ def _growing(
     found = [
         AllocatorFound(subject, where, round(held.allocations / extra, 4), round(held.size / extra, 2))
         for where, held in by_line.items()
-        if held.allocations / extra > ALLOCATIONS_MIN or held.size / extra > BYTES_MIN
+        if (held.allocations / extra > ALLOCATIONS_MIN and held.size > 0) or held.size / extra > BYTES_MIN
     ]
     return sorted(found, key=lambda fact: -fact.bytes_per_message)[:LISTED_MAX]
 

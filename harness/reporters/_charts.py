@@ -10,7 +10,7 @@ Why   no script, no font, no network: a report that opens in ten years, and on a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Final
@@ -18,8 +18,8 @@ from typing import Final
 from harness.reporters._words import clean
 
 UNITS: Final = 1000.0
-TOP: Final = 16.0
-"""Room above the highest grid line for its words, in pixels."""
+TOP: Final = 8.0
+"""Room above the highest value for words, in pixels."""
 BOTTOM: Final = 20.0
 
 
@@ -101,17 +101,14 @@ class Chart:
                 f'y1="{_n(self.floor)}" y2="{_n(self.floor + 4)}"/>'
             )
 
-    def y_axis(self, scale: Scale, unit: str) -> None:
-        """Draw grid lines; the words stand on them, so the drawing keeps its whole width."""
-        ticks = [value for value in scale.ticks(3) if scale.share(value) > 0.08]  # noqa: PLR2004 - not on the axis
-        for place, value in enumerate(ticks):
-            self.label(scale, value, f"{value:,.10g}" + (f" {unit}" if place == len(ticks) - 1 else ""))
-
-    def label(self, scale: Scale, value: float, words: str) -> None:
-        """Draw one grid line with its words on it."""
-        y = self.y(scale, value)
-        self._back.append(f'<line class="grid" x1="0" x2="100%" y1="{_n(y)}" y2="{_n(y)}"/>')
-        self._front.append(f'<text class="y" x="2" y="{_n(y - 3)}">{text(words)}</text>')
+    def y_axis(self, scale: Scale) -> None:
+        """Draw grid lines; their numbers stand left of the drawing, in the margin of class ``plot``."""
+        for value in scale.ticks(3):
+            if scale.share(value) < 0.08:  # noqa: PLR2004 - too near to the axis
+                continue
+            y = self.y(scale, value)
+            self._back.append(f'<line class="grid" x1="0" x2="100%" y1="{_n(y)}" y2="{_n(y)}"/>')
+            self._front.append(f'<text x="-6" y="{_n(y + 4)}" text-anchor="end">{value:,.10g}</text>')
 
     def shade(self, start: float, end: float) -> None:
         """Shade a stretch of x over the whole height."""
@@ -222,15 +219,20 @@ def _inside(x: Scale, block: Block) -> tuple[float, float]:
 
 
 def time_ticks(x: Scale) -> list[tuple[float, str]]:
-    """Give at most five moments with their words."""
-    return [(value, _moment(value)) for value in x.ticks(5)]
+    """Give a few moments with their words."""
+    minutes = x.high >= 300  # noqa: PLR2004 - five minutes
+    unit, name = (60.0, "min") if minutes else (1.0, "s")
+    scaled = Scale(x.low / unit, x.high / unit)
+    return ticks(x, [value * unit for value in scaled.ticks(6)], lambda value: f"{value / unit:g}", name)
 
 
-def _moment(value: float) -> str:
-    if value < 120:  # noqa: PLR2004 - two minutes
-        return f"{value:g} s"
-    minutes, rest = divmod(value, 60)
-    return f"{minutes:g}:{rest:02.0f} min" if rest else f"{minutes:g} min"
+def ticks(x: Scale, values: Sequence[float], words: Callable[[float], str], unit: str) -> list[tuple[float, str]]:
+    """Leave out what stands too near to its neighbour on a narrow page; the last one carries the unit."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or x.share(value) - x.share(kept[-1]) > 0.12:  # noqa: PLR2004 - 30 of 250 pixels
+            kept.append(value)
+    return [(value, words(value) + (f" {unit}" if value == kept[-1] else "")) for value in kept]
 
 
 def _round_steps(low: float, high: float, most: int) -> list[float]:

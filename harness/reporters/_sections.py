@@ -32,9 +32,9 @@ COUNTERS: Final = {
     "rss_bytes": "resident memory",
 }
 MEMORY: Final = (
-    "<h3>Memory</h3><p class=soft>After each cycle of load, with nothing in flight and after a collection, over the "
-    "messages so far. A leak grows by more than its limit for each message, surely (98 %), and does not level "
-    "off.</p>"
+    "<h3>Memory</h3><p class=soft><small>After each cycle of load, with nothing in flight and after a collection, over "
+    "the messages so far. A leak grows by more than its limit for each message, surely (98 %), and does not level "
+    "off.</small></p>"
 )
 STEPS_MAX: Final = 60
 CULPRITS_MAX: Final = 20
@@ -85,7 +85,7 @@ def findings(case: CaseVerdict) -> str:
         if rows
         else ""
     )
-    shown = f"<h3>What was proved</h3><ul class=findings>{items}</ul>" if items else ""
+    shown = f"<h3>What was checked</h3><ul class=findings>{items}</ul>" if items else ""
     return f"{shown}{notes}{figures}"
 
 
@@ -98,8 +98,13 @@ def memory(case: CaseVerdict, name: str) -> str:
         own = sorted((leak for leak in case.leaks if leak.subject == subject), key=lambda leak: not leak.leaking)
         leaking = any(leak.leaking for leak in own)
         word = '<span class="sign fail">leaks</span>' if leaking else '<span class="sign pass">no leak</span>'
-        cards = "".join(_card(leak, f"{name}-m{place}-{n}") for n, leak in enumerate(own))
-        parts.append(f"<h4>{text(one_line(subject))}: {word}</h4><div class=cards>{cards}</div>{_samples(own)}")
+        moving = [leak for leak in own if len(set(leak.values)) > 1]
+        cards = "".join(_card(leak, f"{name}-m{place}-{n}") for n, leak in enumerate(moving))
+        still = ", ".join(
+            f"{_called(leak)} {_amount(leak.counter, leak.values[0])}" for leak in own if leak not in moving
+        )
+        same = f"<p class=soft><small>The same in every cycle: {text(still)}.</small></p>" if still else ""
+        parts.append(f"<h4>{text(one_line(subject))}: {word}</h4><div class=cards>{cards}</div>{same}{_samples(own)}")
     rows = "".join(
         f"<tr><td><code>{text(one_line(culprit.where))}</code></td>"
         f"<td data-label=in>{text(one_line(culprit.subject))}</td>"
@@ -139,13 +144,13 @@ def generator(story: Story, name: str) -> str:
     finding = f"It woke at most {number(worst)} ms late (p99 of a second) and used at most {most:.0f} % of a core."
     x = Scale(late[0][0], max(late[-1][0], late[0][0] + 1.0))
     drawings = []
-    for points, title, unit, part in ((late, "late, ms", "ms", "late"), (busy, "of a core, %", "%", "busy")):
+    for points, title, part in ((late, "lateness, ms", "late"), (busy, "processor, % of a core", "busy")):
         chart = Chart(f"Load generator: {title}", finding, x, height=80, name=f"{name}-{part}")
         y = scale_for(value for _, value in points)
-        chart.y_axis(y, unit)
+        chart.y_axis(y)
         chart.line("p50", y, [*points])
         chart.x_axis(time_ticks(x))
-        drawings.append(f"<div class=card><h4>{title}</h4>{chart.svg()}</div>")
+        drawings.append(f"<div class=card><h4>{title}</h4><div class=plot>{chart.svg()}</div></div>")
     return (
         f"<h3>The load generator itself</h3><div class=cards>{''.join(drawings)}</div>"
         f"<p class=soft><small>{text(finding)} A generator that is late or busy measures itself; such a run has no "
@@ -163,14 +168,12 @@ def _meaning(figure: str) -> str:
 
 
 def _card(leak: LeakVerdict, name: str) -> str:
-    title = COUNTERS.get(leak.counter, leak.counter)
+    title = _called(leak)
     x = Scale(float(min(leak.messages)), float(max(leak.messages)))
     low, high = min(leak.values), max(leak.values)
     room = max(high - low, abs(high) * 0.001, 1.0)
     y = Scale(low - room * 0.1, high + room * 0.1)
-    chart = Chart(f"{leak.subject}: {title}", leak.text, x, height=84, name=name)
-    for value in (low, high) if high > low else (high,):
-        chart.label(y, value, _amount(leak.counter, value))
+    chart = Chart(f"{leak.subject}: {title}", leak.text, x, height=72, name=name)
     middle_x, middle_y = _middle(leak.messages), _middle(leak.values)
     ends = [(at, middle_y + leak.slope_per_message * (at - middle_x)) for at in (x.low, x.high)]
     chart.line("fit", y, ends)
@@ -183,16 +186,21 @@ def _card(leak: LeakVerdict, name: str) -> str:
     else:
         limit = f", limit {leak.floor:g}"
     interval = f"{_rate(leak.low)} to {_rate(leak.high)}"
+    first, last = (_amount(leak.counter, value) for value in (leak.values[0], leak.values[-1]))
     return (
         f'<div class="card{" leaks" if leak.leaking else ""}"><h4>{text(title)}: {verdict}</h4>{chart.svg()}'
         f"<p>{_rate(leak.slope_per_message)} a message{limit}</p>"
-        f"<p class=soft>98 % interval {interval}</p></div>"
+        f"<p class=soft>98 % sure: {interval}; from {first} to {last}</p></div>"
     )
+
+
+def _called(leak: LeakVerdict) -> str:
+    return COUNTERS.get(leak.counter, one_line(leak.counter))
 
 
 def _samples(leaks: list[LeakVerdict]) -> str:
     cycles = len(leaks[0].values)
-    heads = "".join(f"<th class=n>{text(COUNTERS.get(leak.counter, leak.counter))}" for leak in leaks)
+    heads = "".join(f"<th class=n>{text(_called(leak))}" for leak in leaks)
     rows = "".join(
         f"<tr><td class=n>{leaks[0].messages[at]:,}</td>"
         + "".join(f"<td class=n>{leak.values[at]:,}</td>" if at < len(leak.values) else "<td></td>" for leak in leaks)
@@ -244,4 +252,8 @@ def _amount(counter: str, value: float) -> str:
 
 
 def _rate(value: float) -> str:
-    return "open" if math.isinf(value) else f"{value:+.3g}"
+    if math.isinf(value):
+        return "unknown"
+    if abs(value) < 5e-4:  # noqa: PLR2004 - a twentieth of the smallest limit
+        return "0"
+    return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.3g}"  # noqa: PLR2004 - three digits say enough

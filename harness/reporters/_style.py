@@ -22,12 +22,13 @@ main { max-width: 68rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 h1 { font-size: 1.65rem; line-height: 1.25; margin: 0 0 .25rem; text-wrap: balance; }
 h2 { font-size: 1.25rem; line-height: 1.3; margin: 0; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .25rem; }
-h4 { font-size: .875rem; margin: 0; font-weight: 600; }
+h4 { font-size: .875rem; margin: .9rem 0 0; font-weight: 600; } .card h4 { margin: 0 0 .25rem; }
 p { margin: .25rem 0; max-width: 46rem; }
 a { color: var(--link); }
 code, .code { font: .875em/1.45 ui-monospace, monospace; }
 .soft, small { color: var(--soft); }
 small { font-size: .8125rem; }
+header p { max-width: none; text-wrap: pretty; }
 header { border-bottom: 1px solid var(--line); padding-bottom: 1rem; margin-bottom: 1rem; }
 .sign { display: inline-block; font-weight: 600; white-space: nowrap; }
 .pass { color: var(--pass); } .fail { color: var(--fail); } .no-verdict { color: var(--none); }
@@ -55,13 +56,13 @@ ul.findings li { display: grid; grid-template-columns: 1.5rem 1fr; padding: .2re
 ul.findings .what { display: block; color: var(--soft); font-size: .8125rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .1rem 0 .3rem; padding: 0; list-style: none;
   font-size: .8125rem; color: var(--soft); }
-.legend svg { width: 18px; height: 10px; margin-right: .35rem; vertical-align: 0; }
+.legend svg { display: inline; width: 18px; height: 10px; margin-right: .35rem; vertical-align: 0; }
 figure { margin: .5rem 0 0; } figcaption { font-size: .8125rem; color: var(--soft); max-width: 46rem; }
 .chart, .lane { display: block; overflow: visible; font: 11.5px system-ui, sans-serif;
   font-variant-numeric: tabular-nums; }
 .chart text, .lane text { fill: var(--soft); }
-.chart text.y, .chart .mark + text { paint-order: stroke; stroke: var(--card); stroke-width: 3px;
-  stroke-linejoin: round; }
+.plot { padding-left: 2.75rem; } .plot figcaption, .plot .lane-name { margin-left: -2.75rem; }
+.chart .mark + text { paint-order: stroke; stroke: var(--card); stroke-width: 3px; stroke-linejoin: round; }
 .axis { stroke: var(--soft); stroke-width: 1; opacity: .6; } .grid { stroke: var(--grid); stroke-width: 1; }
 .shade { fill: var(--shade); } .mark { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 2 3; }
 path { stroke: none; }
@@ -80,7 +81,6 @@ path.leak { stroke: var(--fail); } path.calm { stroke: var(--answered); } path.s
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .75rem; margin: .5rem 0 0; }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .75rem .4rem; min-width: 0; }
 .card.leaks { border-color: var(--fail); background: var(--fail-back); }
-.card.leaks .chart text.y { stroke: var(--fail-back); }
 .card p { margin: 0; font-size: .8125rem; }
 ol.steps { list-style: none; margin: .25rem 0 0; padding: 0; }
 ol.steps li { display: grid; grid-template-columns: 1.5rem minmax(0, 1fr) 4.5rem; gap: 0 .25rem; padding: .3rem 0;

@@ -15,30 +15,32 @@ from typing import Final
 from harness.core.bounds import number
 from harness.core.histogram import Histogram
 from harness.core.story import FATES, Fate, Story
-from harness.reporters._charts import Block, Chart, Scale, lane, scale_for, text, time_ticks
+from harness.reporters._charts import Block, Chart, Scale, lane, scale_for, text, ticks, time_ticks
 from harness.reporters._series import Slices, Span, breaker_spans, fault_spans, slices
 from harness.reporters._words import few, one_line
 
 MOVES_MAX: Final = 60
 LANES_MAX: Final = 12
 COLUMNS_MAX: Final = 40
+MESSAGES_MIN: Final = 10
+"""Fewer messages make no course over time; the figures say all there is."""
 
 
 def timeline(story: Story, name: str) -> str:
-    """Draw everything that has a time; "" if no message was sent."""
+    """Draw everything that has a time; "" if there is nothing to draw."""
     cut = slices(story)
     if cut is None:
         return ""
     x = Scale(cut.start, cut.end)
     faults = fault_spans(story, cut.end)
     shades = [Block(span.start, span.end, "shade") for _, span in faults]
-    parts = ["<h3>Over time</h3>", f"<p class=soft>{_axis_words(story, shaded=bool(shades))}</p>"]
-    parts.extend(_fault_lanes(faults, x, name))
-    parts.extend(_breaker_lanes(story, cut, x, shades, name))
-    parts.append(_messages(cut, x, shades, name))
-    parts.append(_responses(cut, x, shades, name))
-    parts.append(_table(cut))
-    return "".join(parts)
+    parts = [*_fault_lanes(faults, x, name), *_breaker_lanes(story, cut, x, shades, name)]
+    if len(story.sent()) >= MESSAGES_MIN:
+        parts.extend((_messages(cut, x, shades, name), _responses(cut, x, shades, name), _table(cut)))
+    if not parts:
+        return ""
+    words = _axis_words(story, shaded=bool(shades))
+    return f"<h3>Over time</h3><p class=soft><small>{words}</small></p>{''.join(parts)}"
 
 
 def distribution(response: Histogram | None, name: str) -> str:
@@ -53,9 +55,9 @@ def distribution(response: Histogram | None, name: str) -> str:
     x = Scale(columns[0][0], columns[-1][1], log=True)
     chart = Chart("How the response times are spread", finding, x, height=130, name=f"{name}-spread")
     y = Scale(0.0, top * 1.25)
-    chart.y_axis(y, "replies")
+    chart.y_axis(y)
     chart.bars(y, [(low, high) for low, high, _ in columns], [("answered", [float(n) for _, _, n in columns])])
-    chart.x_axis([(value, f"{value:,.10g} ms") for value in x.ticks(5)])
+    chart.x_axis(ticks(x, x.ticks(6), lambda value: f"{value:,.10g}", "ms"))
     for row, (label, value) in enumerate(ranks):
         chart.mark(value, label, row)
     rows = "".join(
@@ -63,8 +65,9 @@ def distribution(response: Histogram | None, name: str) -> str:
         for low, high, count in columns
     )
     return (
-        f"<h3>Response times</h3><figure>{chart.svg()}<figcaption>{text(finding)} The axis is logarithmic; "
-        f"every column is wrong by at most {response.error:.1%} of its value.</figcaption></figure>"
+        f"<h3>Response times</h3><h4>Replies by response time</h4>"
+        f"<figure class=plot>{chart.svg()}<figcaption>{text(finding)} The axis is logarithmic; "
+        f"these percentiles are off by at most {response.error:.1%}.</figcaption></figure>"
         f"<details><summary>Numbers</summary><table><thead><tr><th class=n>ms<th class=n>replies</thead>"
         f"<tbody>{rows}</tbody></table></details>"
     )
@@ -92,8 +95,8 @@ def _breaker_lanes(story: Story, cut: Slices, x: Scale, shades: Sequence[Block],
         open_s = sum(span.end - span.start for span in spans if span.what == "open")
         ends = spans[-1].what
         finding = f"open for {open_s:.2f} s in all, {ends} at the end"
-        yield f"<p class=lane-name>breaker of {text(bot)}: {text(finding)}</p>"
-        yield lane(f"breaker of {bot}", finding, x, blocks, name=f"{name}-b{place}", shades=shades)
+        drawn = lane(f"breaker of {bot}", finding, x, blocks, name=f"{name}-b{place}", shades=shades)
+        yield f"<div class=plot><p class=lane-name>breaker of {text(bot)}: {text(finding)}</p>{drawn}</div>"
     still = [bot for bot in story.calls if bot not in lanes]
     if lanes:
         yield _legend(
@@ -133,12 +136,12 @@ def _messages(cut: Slices, x: Scale, shades: Sequence[Block], name: str) -> str:
     chart = Chart("Messages a second by what became of them", finding, x, name=f"{name}-messages")
     for shade in shades:
         chart.shade(shade.start, shade.end)
-    chart.y_axis(y, "a second")
+    chart.y_axis(y)
     chart.bars(y, cut.times(), [(fate, rates[fate]) for fate in FATES])
     chart.x_axis(time_ticks(x))
     return (
         f"<h4>Messages a second</h4>{_legend([(fate, f'{fate} {totals[fate]:,}') for fate in FATES if totals[fate]])}"
-        f"<figure>{chart.svg()}</figure>"
+        f"<figure class=plot>{chart.svg()}</figure>"
     )
 
 
@@ -152,16 +155,16 @@ def _responses(cut: Slices, x: Scale, shades: Sequence[Block], name: str) -> str
     chart = Chart("Response time, half and 95 % of the replies", finding, x, name=f"{name}-response")
     for shade in shades:
         chart.shade(shade.start, shade.end)
-    chart.y_axis(y, "ms")
+    chart.y_axis(y)
     middles = [(start + end) / 2 for start, end in cut.times()]
     chart.line("p95", y, list(zip(middles, cut.p95_ms, strict=True)))
     chart.line("p50", y, list(zip(middles, cut.p50_ms, strict=True)))
     chart.x_axis(time_ticks(x))
     kind = ", logarithmic axis" if y.log else ""
     return (
-        f"<h4>Response time{kind}</h4>{_legend((('p50', 'p50: half of the replies'), ('p95', 'p95')), 'line')}"
-        f"<figure>{chart.svg()}<figcaption>{text(finding)} From the moment a message was meant to be sent to its "
-        f"whole reply, drawn where the reply came.</figcaption></figure>"
+        f"<h4>Response time, ms{kind}</h4>{_legend((('p50', 'p50: half of the replies'), ('p95', 'p95')), 'line')}"
+        f"<figure class=plot>{chart.svg()}<figcaption>{text(finding)} From the moment a message was meant to be sent "
+        "to its whole reply, drawn where the reply came.</figcaption></figure>"
     )
 
 

@@ -89,7 +89,7 @@ def main_figures(case: CaseVerdict) -> list[tuple[str, str]]:
         told.append(("recovered after", figure_text("recovery_s", figures["recovery_s"])))
     if "leaks_found" in figures:
         leaking = dict.fromkeys(leak.subject for leak in case.leaks if leak.leaking)
-        told.append(("leaking", one_line(", ".join(leaking)) or "nothing"))
+        told.append(("leak in", one_line(", ".join(leaking))) if leaking else ("leaks", "none"))
     if "steps_done" in figures:
         total = figures["steps_done"] + figures["steps_failed"]
         told.append(("steps", f"{number(figures['steps_done'])} of {number(total)} worked"))

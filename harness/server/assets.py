@@ -43,9 +43,10 @@ async def index(request: Request) -> Response:
 
 async def static(request: Request) -> Response:
     """Give one of its files."""
-    path = (PAGE / request.path_params["path"]).resolve()
-    if not path.is_relative_to(PAGE.resolve()):
-        return Response("not found\n", HTTPStatus.NOT_FOUND)
+    name = request.path_params["path"]
+    path = PAGE / name
+    if "\0" in name or not path.resolve().is_relative_to(PAGE.resolve()):
+        return _missing(request)
     return _serve(request, path)
 
 
@@ -59,12 +60,16 @@ def _serve(request: Request, path: Path) -> Response:
     media_type = TYPES.get(path.suffix)
     try:
         content = path.read_bytes() if media_type else None
-    except (OSError, ValueError):  # Not there, a folder, or a name with a NUL in it.
+    except OSError:  # Not there, or a folder.
         content = None
     if content is None or media_type is None:
-        return Response(f"there is no {request.url.path}\n", HTTPStatus.NOT_FOUND, media_type="text/plain")
+        return _missing(request)
     tag = f'"{sha256(content).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "no-cache", "content-type": media_type}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(content, headers=headers)
+
+
+def _missing(request: Request) -> Response:
+    return Response(f"there is no {request.url.path}\n", HTTPStatus.NOT_FOUND, media_type="text/plain")

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from errno import EADDRINUSE
 from pathlib import Path
@@ -97,6 +97,8 @@ def serve(
     _quiet()
     _folder(plan.state_dir, "--state-dir")
     _folder(plan.bot_logs, "--bot-logs")
+    if ready_file is not None:
+        _folder(ready_file.absolute().parent, "--ready-file")
     with _alone(plan.state_dir), _listen(plan.host, plan.port) as listener:
         store = _store(plan.state_dir)
         try:
@@ -110,12 +112,12 @@ def serve(
 async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
     async with AsyncExitStack() as stack:
         breaker_log = _opened(lambda: BreakerLog(plan.bot_logs), "--bot-logs")
-        stack.callback(breaker_log.close)
+        stack.callback(_close, breaker_log)
         journal = None
         if plan.journal is not None:
             path = plan.journal
             journal = _opened(lambda: Book(path), "--journal")
-            stack.callback(journal.close)
+            stack.callback(_close, journal)
         guardian = Guardian.start()
         stack.callback(guardian.close)
         service = Service(
@@ -193,10 +195,10 @@ class Server(uvicorn.Server):
 
 def _announce(plan: Plan, url: str, stack: AsyncExitStack, guardian: Guardian) -> None:
     if plan.ready_file is not None:
-        path = plan.ready_file
-        guardian.watch_path(path.absolute())
-        stack.callback(path.unlink, missing_ok=True)
+        path = plan.ready_file.absolute()
+        guardian.watch_path(path)
         _opened(lambda: _replace(path, orjson.dumps({"url": url, "pid": os.getpid()}) + b"\n"), "--ready-file")
+        stack.callback(path.unlink, missing_ok=True)
     print(f"chat: {url} (state in {plan.state_dir}); Ctrl-C ends it", flush=True)
 
 
@@ -208,6 +210,12 @@ async def _open_probe(stack: AsyncExitStack, guardian: Guardian) -> None:
     probe = await counters.serve_probe(path)
     stack.callback(path.unlink, missing_ok=True)
     stack.callback(probe.close)
+
+
+def _close(file: BreakerLog | Book) -> None:
+    """Close a file whose last lines may not fit on the disk any more."""
+    with suppress(OSError):
+        file.close()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -304,7 +312,6 @@ def _opened(make: Callable[[], T], option: str) -> T:
 
 def _replace(path: Path, content: bytes) -> None:
     """Put a whole file in place at once: whoever waits for it never reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_bytes(content)
     draft.replace(path)

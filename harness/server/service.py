@@ -15,6 +15,7 @@ transitions) still happens, and the engine is told with SaveFailed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -111,6 +112,7 @@ class Service:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closed = False
+        self._unwritten = False
         self._rules: dict[type[Act], Callable[[Any, float], None]] = {
             Publish: self._publish,
             Record: self._record,
@@ -197,7 +199,7 @@ class Service:
             async with asyncio.timeout(drain_max_s):
                 await self._empty.wait()
         except TimeoutError:
-            print(f"chat: {len(self._queue)} batches were not saved in {drain_max_s:g} s", file=sys.stderr)
+            _complain(f"{len(self._queue)} batches were not saved in {drain_max_s:g} s")
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
@@ -244,7 +246,7 @@ class Service:
     def _judge_store(self, problem: str) -> None:
         if problem:
             if not self.store_problem:
-                print(f"chat: nothing can be saved: {problem}; make room or make it writable", file=sys.stderr)
+                _complain(f"nothing can be saved: {problem}; make room or make it writable")
             self.not_saved += 1
         else:
             self.saved_at = monotonic()
@@ -305,8 +307,11 @@ class Service:
                 self._breaker_log.write(at, fact)
             if self._journal is not None:
                 self._journal.write(at, SOURCE, fact)
+            self._unwritten = False
         except OSError as error:
-            print(f"chat: a fact could not be written down ({error}): {fact}", file=sys.stderr)
+            if not self._unwritten:
+                _complain(f"facts cannot be written down ({error}); the first one: {fact}")
+            self._unwritten = True
 
     def _wake_at(self, act: WakeAt, at: float) -> None:
         del at
@@ -361,6 +366,12 @@ class Service:
             asked = self.store.message(act.session, turn + QUESTION)
             messages.append(Message(turn, asked.cid if asked else "", "bot", text, "streaming", "", time()))
         return _newest(messages)
+
+
+def _complain(words: str) -> None:
+    """Tell the operator; where the disk is full, that may be impossible too."""
+    with contextlib.suppress(OSError):
+        print(f"chat: {words}", file=sys.stderr, flush=True)
 
 
 def _newest(messages: list[Message]) -> list[Message]:

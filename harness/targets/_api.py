@@ -92,12 +92,25 @@ class Api:
         data = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            self._connection.request(method, path, data, headers)
-            response = self._connection.getresponse()
-            text = response.read()
+            response, text = self._exchange(method, path, data, headers)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()  # The next call connects anew.
             raise TargetDownError(f"{method} {self.url}{path}: {str(error) or type(error).__name__}") from None
         if response.status >= http.client.BAD_REQUEST:
             raise TargetDownError(f"{method} {path}: {response.status} {text[:300].decode('utf-8', 'replace')}")
         return json.loads(text) if text else None
+
+    def _exchange(
+        self, method: str, path: str, data: str | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        for kept in (self._connection.sock is not None, False):
+            try:
+                self._connection.request(method, path, data, headers)
+                response = self._connection.getresponse()
+                return response, response.read()
+            except (http.client.RemoteDisconnected, ConnectionError):
+                # A service hangs up on a connection that was idle for a while; what only asks may ask again.
+                self._connection.close()
+                if not (kept and method == "GET"):
+                    raise
+        raise AssertionError("the second try either answers or raises")

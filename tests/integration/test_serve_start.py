@@ -50,7 +50,9 @@ def test_every_polite_signal_ends_it_with_0_and_tells_the_sockets(service: Serve
 
     async def story() -> None:
         async with service.joined(session) as talk:
-            await talk.tell(type="say", cid="c1", text="a reply that will not be finished before the end of the service")
+            await talk.tell(
+                type="say", cid="c1", text="a reply that will not be finished before the end of the service"
+            )
             await talk.until("delta")
             ending = asyncio.create_task(asyncio.to_thread(service.stop, number))
             with pytest.raises(ConnectionClosed) as closed:
@@ -111,9 +113,16 @@ def test_a_read_only_state_dir(chat: Served, tmp_path: Path) -> None:
     chat.stop()
     mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" || exit 77; exec "$@"'
     before = ("unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(chat.state_dir))
-    if shutil.which("unshare") is None or subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount in a name space of their own: no read-only file system to test with")
-    line = refused("--port", "0", "--state-dir", str(chat.state_dir), "--bot-logs", str(tmp_path / "logs"), before=before)
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*before, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip(
+            "this machine lets nobody mount in a name space of their own: no read-only file system to test with"
+        )
+    line = refused(
+        "--port", "0", "--state-dir", str(chat.state_dir), "--bot-logs", str(tmp_path / "logs"), before=before
+    )
     assert line.startswith(f"harness: {chat.state_dir}: cannot be written (Read-only file system)")
     chat.start()
     assert chat.messages(session) == []
@@ -158,7 +167,13 @@ def test_the_page_and_its_files(steady: Served) -> None:
     status, page = steady.call("GET", "/")
     assert status == 200
     assert b"<html" in page
-    for path in ("/static/../serve.py", "/static/%2e%2e/serve.py", "/static/nope.js", "/static/core", "/static/a%00.js"):
+    for path in (
+        "/static/../serve.py",
+        "/static/%2e%2e/serve.py",
+        "/static/nope.js",
+        "/static/core",
+        "/static/a%00.js",
+    ):
         assert steady.call("GET", path)[0] == 404, path
 
 

@@ -107,6 +107,7 @@ function heard(frame) {
       if (state !== before) say.polite(`${state.bot} is replying.`);
       break;
     case "end":
+      listAgain();
       if (state !== before) say.polite(frame.state === "cancelled" ? "Reply stopped." : `Reply complete. ${spoken(frame.turn)}`);
       break;
     case "failed":

@@ -8,7 +8,7 @@
 
 /** @param {Record<string, unknown>} defaults */
 export function fields(defaults) {
-  return Object.entries(defaults).map(([name, shown]) => ({ name, label: name.replaceAll("_", " "), ...kindOf(shown) }));
+  return Object.entries(defaults).map(([name, shown]) => ({ name, label: name.replace(/_s$/, " (seconds)").replaceAll("_", " "), ...kindOf(shown) }));
 }
 
 /** @param {{name: string, kind: string, value: string}[]} known @param {Record<string, string>} typed */

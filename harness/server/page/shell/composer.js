@@ -58,7 +58,9 @@ export function composer(actions) {
     const chars = points(box.value);
     const max = limits.text_chars_max ?? Infinity;
     const left = max - chars;
-    text(get("composer-keys"), left < max * (1 - NEAR_LIMIT)
+    const near = left < max * (1 - NEAR_LIMIT);
+    attribute(get("composer-hint"), "data-near", near);
+    text(get("composer-keys"), near
       ? (left < 0 ? `${(-left).toLocaleString("en")} characters too many` : `${left.toLocaleString("en")} characters left`)
       : "Enter sends, Shift + Enter starts a new line");
     const frame = bytes(JSON.stringify({ type: "say", cid: "0".repeat(36), text: box.value }));

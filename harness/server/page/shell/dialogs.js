@@ -22,12 +22,16 @@ export function launchDialog(actions) {
   async function open(name = "") {
     fault("");
     get("launch-name").value = name;
-    if (!dialog.open) dialog.showModal();
+    get("launch-more").open = false;
+    list();
+    dialog.showModal();
     try {
       const answer = await listBots();
       actions.listed(answer);
+      if (JSON.stringify(answer.behaviours) === JSON.stringify(behaviours)) return; // What was chosen meanwhile stays.
       behaviours = answer.behaviours ?? {};
       list();
+      if (!Object.keys(behaviours).length) fault("The service knows no behaviours.");
     } catch (error) {
       fault(error.message);
     }
@@ -38,7 +42,6 @@ export function launchDialog(actions) {
     if (!names.includes(wanted)) wanted = names.includes("echo") ? "echo" : names[0] ?? "";
     get("launch-behaviours").replaceChildren(...names.map((name) =>
       el("label", { class: "choice" }, el("input", { type: "radio", name: "behaviour", value: name, checked: name === wanted }), el("span", {}, name))));
-    if (!names.length) fault("The service knows no behaviours.");
     pick(wanted);
   }
 

@@ -57,7 +57,7 @@ export function sidebar(actions) {
       const made = row(bots, bot.bot, () => actions.select(bot.bot));
       text(made.name, bot.bot);
       text(made.side, botState(bot));
-      text(made.line, botWork(bot) || (bot.behaviour === bot.bot ? "idle" : bot.behaviour));
+      text(made.line, [bot.behaviour, botWork(bot)].filter(Boolean).join(" · "));
       attribute(made.button, "data-bot", bot.bot);
       attribute(made.button, "data-state", bot.state);
       attribute(made.button, "data-breaker", bot.breaker);

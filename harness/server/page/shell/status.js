@@ -23,11 +23,11 @@ export function status(actions, say) {
   function head(state, selected) {
     text(get("title"), state.bot ?? "Hive");
     const work = selected ? botWork(selected) : "";
-    const words = !state.bot ? "" : selected
-      ? [selected.behaviour === selected.bot ? "" : selected.behaviour, botState(selected), work].filter(Boolean).join(" · ")
-      : state.known ? "not running" : "";
-    text(get("subtitle"), words);
-    attribute(get("subtitle"), "data-state", selected ? botState(selected) : null);
+    text(get("behaviour"), selected ? `${selected.behaviour} · ` : "");
+    text(get("bot-state"), selected ? botState(selected) : state.bot && state.known ? "not running" : "");
+    text(get("bot-work"), work ? ` · ${work}` : "");
+    attribute(get("subtitle"), "hidden", !state.bot);
+    attribute(get("bot-state"), "data-state", selected ? botState(selected) : null);
     attribute(get("remove-open"), "hidden", !selected);
     document.title = state.bot ? `${state.bot} · Hive` : "Hive";
   }
