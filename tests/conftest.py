@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from harness.adapters.processes import signal_group
 
@@ -167,6 +168,7 @@ class Talk:
     def __init__(self, link: ClientConnection) -> None:
         self.link = link
         self.welcome: dict[str, Any] = {}
+        self.seen = 0
 
     async def tell(self, **frame: object) -> None:
         """Send one frame."""
@@ -185,6 +187,16 @@ class Talk:
             if frame["type"] != "bot-status" or "bot-status" in kinds:
                 frames.append(frame)
         return frames
+
+    async def until_closed(self) -> tuple[int, str]:
+        """Read on until the service closes; code and reason. The last ``seq`` is kept in ``seen``."""
+        try:
+            while True:
+                self.seen = (await self.hear()).get("seq", self.seen)
+        except ConnectionClosed as closed:
+            if closed.rcvd is None:
+                raise
+            return closed.rcvd.code, closed.rcvd.reason
 
     async def hello(self, session: str | None, epoch: str | None = None, last_seq: int = 0) -> dict[str, Any]:
         """Say hello; the welcome."""

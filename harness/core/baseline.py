@@ -218,7 +218,9 @@ def _sum_up(rows: tuple[Row, ...], reasons: list[str]) -> Comparison:
 
 
 def _near(old: float, new: float, margin: float) -> bool:
-    return old == new or abs(new - old) <= max(margin, SAME_SHARE * abs(old))
+    if math.isinf(old) or math.isinf(new):
+        return old == new
+    return abs(new - old) <= max(margin, SAME_SHARE * abs(old))
 
 
 def _times(old: float, new: float) -> float:

@@ -47,7 +47,7 @@ def _against(figure: Figure, bound: Bound, value: float) -> str:
     unit = f" {figure.unit}" if figure.unit in _SPOKEN else ""
     low, high = bound.min, bound.max
     # 812.3 against a limit of 812 must not read "is 812, must be at most 812".
-    exact = any(limit is not None and value != limit and number(value) == number(limit) for limit in (low, high))
+    exact = any(limit is not None and value != limit and _seen(value) == _seen(limit) for limit in (low, high))
     told = "never happened" if math.isinf(value) else f"is {repr(value) if exact else number(value)}{unit}"
     if low is not None and high is not None:
         must = f"{number(low)}{unit}" if low == high else f"from {number(low)} to {number(high)}{unit}"
@@ -56,6 +56,11 @@ def _against(figure: Figure, bound: Bound, value: float) -> str:
         return f"{told}, must be at most {number(high)}{unit}"
     assert low is not None, "a bound has at least one side"
     return f"{told}, must be at least {number(low)}{unit}"
+
+
+def _seen(value: float) -> float:
+    """The value that a reader of ``number`` sees."""
+    return value if math.isinf(value) else float(number(value).replace(",", ""))
 
 
 def number(value: float) -> str:

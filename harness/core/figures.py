@@ -258,7 +258,7 @@ _ALL: Final[tuple[Figure, ...]] = (
     Figure(
         name="leaking_bots",
         unit="bots",
-        what="Bots that leak.",
+        what="Bots in which at least one counter keeps growing with every message.",
         better="lower",
         distances=WIRED,
         repeats="machine",

@@ -76,6 +76,15 @@ class Histogram:
             result._coarsen()
         return result
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both counted the same; the sums may differ by the order in which floats were added."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine = (self.scale, self.zeros, self.n, self.low, self.high, self.counts)
+        return mine == (other.scale, other.zeros, other.n, other.low, other.high, other.counts)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def quantile(self, q: float) -> float:
         """Give about the value at the nearest rank of ``q``; ValueError if nothing was counted."""
         place = rank(self.n, q)

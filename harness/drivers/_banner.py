@@ -70,8 +70,8 @@ class BannerWatch:
         if not self._expected:
             return
         if told.outcome == "refused" and REFUSED not in self._steps:
-            words = " ".join((await self._chat.sent(told.cid).inner_text()).split())
-            note = words[words.find("Not sent") :]
+            lines = (await self._chat.sent(told.cid).inner_text()).splitlines()
+            note = next((line for line in lines if line.startswith("Not sent")), "")
             ok = told.code == "circuit-open" and WORDS in note
             picture = ""
             if ok:

@@ -229,7 +229,8 @@ class World:
             return
         user.sent += 1
         user.cid, user.chars = f"{user.session}-{user.sent}", 0
-        words = " ".join(user.rng.choice(_WORDS) for _ in range(self.scenario.load.words - 1))
+        dice, some = user.rng.random, len(_WORDS)
+        words = " ".join([_WORDS[int(dice() * some)] for _ in range(self.scenario.load.words - 1)])
         text = f"{user.cid} {words}".rstrip()
         self.sent += 1
         self._write("client", Sent(user.session, user.bot, user.cid, round(intended, 6)))

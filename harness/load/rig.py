@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from argparse import ArgumentTypeError
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
@@ -30,6 +31,8 @@ from harness.load.self_watch import SOURCE, watch
 
 DRAIN_S: Final = 35.0
 """Seconds for outstanding replies at the end, unless ``--stop-timeout`` says otherwise."""
+SAY_EVERY_S_MAX: Final = 3600.0
+WORDS_MAX: Final = 2000
 _LAUNCH_S: Final = 10.0
 _SILENCE_S: Final = 2.0
 _LOG: Final = logging.getLogger(__name__)
@@ -90,10 +93,7 @@ class Rig:
         gevent.get_hub().loop.update_now()
         environment.stop_timeout = environment.stop_timeout or DRAIN_S
         if self._options.harness_journal and not isinstance(environment.runner, LocalRunner):
-            _LOG.error("--harness-journal: one process writes it; leave out --processes, --master and --worker")
-            environment.process_exit_code = 2
-            assert environment.runner is not None
-            environment.runner.quit()
+            raise SystemExit("--harness-journal: one process writes it; leave out --processes, --master and --worker")
 
     def on_test_start(self, environment: Environment, **_: object) -> None:
         """Begin a new record."""
@@ -132,16 +132,25 @@ class Rig:
 def _arguments(parser: Any, **_: object) -> None:
     group = parser.add_argument_group("hive-harness")
     group.add_argument("--harness-bots", default="", metavar="A,B", help="Bots to talk to; else all that are there.")
-    group.add_argument(
-        "--harness-say-every",
-        type=float,
-        default=2.0,
-        metavar="S",
-        help="Mean seconds from a reply to the next message.",
-    )
-    group.add_argument("--harness-words", type=int, default=4, metavar="N", help="Words in each message.")
+    every = "Mean seconds from a reply to the next message."
+    group.add_argument("--harness-say-every", type=_seconds, default=2.0, metavar="S", help=every)
+    group.add_argument("--harness-words", type=_count, default=4, metavar="N", help="Words in each message.")
     group.add_argument("--harness-seed", type=int, default=7, metavar="N", help="All dice are thrown from it.")
     group.add_argument("--harness-journal", default="", metavar="FILE", help="Write every fact into FILE.")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= SAY_EVERY_S_MAX:
+        raise ArgumentTypeError(f"must be from 0 to {SAY_EVERY_S_MAX:g} seconds, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= WORDS_MAX:
+        raise ArgumentTypeError(f"must be from 1 to {WORDS_MAX}, got {text}")
+    return value
 
 
 def _find_bots(user: FastHttpUser) -> list[str]:

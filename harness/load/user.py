@@ -148,13 +148,17 @@ class ChatUser(FastHttpUser):
             link.send(repeat)
 
     def _open_session(self) -> str:
+        why = ""
         for attempt in range(ATTEMPTS_MAX):
             with self.client.post("/api/sessions", json={"bot": self._bot}, catch_response=True) as response:
                 if response.status_code == HTTPStatus.CREATED:
                     return str(response.json()["id"])
-                response.failure(f"{response.status_code}: {response.text}")
+                why = f"{response.status_code}: {response.text or response.error}"
+                response.failure(why)
+            if response.status_code in range(400, 500):
+                break  # The service has understood, and will say the same again.
             gevent.sleep(self._dice.uniform(0, min(_PAUSE_MAX_S, 0.1 * 2**attempt)))
-        self.rig.recorder.note(time.monotonic(), ClientBroke("", f"no session after {ATTEMPTS_MAX} attempts"))
+        self._broke(f"no session with {self._bot!r}: {why}")
         raise StopUser
 
     def _require(self) -> Link:

@@ -152,8 +152,18 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert "is the chat service running at http://127.0.0.1:9?" in words
 
 
-@pytest.mark.parametrize("options", [("--harness-say-every", "soon"), ("--harness-word", "3x")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--harness-say-every", "soon"),
+        ("--harness-say-every", "-1"),
+        ("--harness-words", "0"),
+        ("--harness-journal", "load.jsonl", "--processes", "2"),
+    ],
+)
 def test_a_wrong_argument_is_named(tmp_path: Path, options: tuple[str, ...]) -> None:
-    code, words = locust(tmp_path, "http://127.0.0.1:9", *options, "-t", "1s")
-    assert code == 2
+    code, words = locust(tmp_path, "http://127.0.0.1:9", *options, "-u", "1", "-t", "1s")
+    assert code != 0
     assert options[0] in words
+    assert "Traceback" not in words
+    assert not (tmp_path / "load.jsonl").exists()

@@ -104,8 +104,8 @@ def test_a_bot_that_never_answers_gives_no_verdict(tmp_path: Path) -> None:
 
 
 def test_the_profile_names_the_line_of_the_leaky_bot(tmp_path: Path) -> None:
-    plan = replace(SMALL, warm_up=1, messages=40)
-    facts = facts_of(replace(LEAKY_AND_ECHO, memory=plan), tmp_path, profile=True)
+    alone = replace(LEAKY_AND_ECHO, bots=(Bot(behaviour="leaky"),), memory=replace(SMALL, warm_up=1, messages=40))
+    facts = facts_of(alone, tmp_path, profile=True)
     found = [fact for fact in facts if isinstance(fact, AllocatorFound) and fact.subject == "leaky"]
     assert found[0].where.startswith("fake_bots/turns.py:"), found
     assert found[0].allocations_per_message == pytest.approx(66, abs=2)
