@@ -153,8 +153,9 @@ class _Queue:
             scenario=scenario,
             distance=job.distance,
             seed=seed,
-            folder=self._folder / "cases" / f"{job.named.name.replace('/', '-')}-{job.distance}",
-            state_dir=self._order.state_dir,
+            # Whole paths: what a driver starts may work in another folder.
+            folder=self._folder.resolve() / "cases" / f"{job.named.name.replace('/', '-')}-{job.distance}",
+            state_dir=self._order.state_dir.resolve(),
             profile=self._order.profile,
         )
         case.folder.mkdir(parents=True)

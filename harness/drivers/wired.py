@@ -131,8 +131,8 @@ class _Trial:
 
     @property
     def journal(self) -> Path:
-        """What the Locust users saw."""
-        return self.case.folder / "load.jsonl"
+        """What the Locust users saw; absolute, for Locust works in another folder than we do."""
+        return self.case.folder.resolve() / "load.jsonl"
 
     async def run(self, locustfile: Path) -> None:
         """Let the users in, let the faults loose, see everybody out, read what was stored."""

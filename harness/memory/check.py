@@ -18,6 +18,7 @@ With ``profile`` it is called three times: once as it is for the measurement, tw
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 import time
@@ -39,6 +40,8 @@ from harness.memory.cycles import Load
 SETTLE_TRIES: Final = 5
 SETTLE_S: Final = 0.03
 SOURCE: Final = "memory"
+TUNABLES: Final = "GLIBC_TUNABLES"
+"""Read by glibc as a process starts; other C libraries ignore it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class _Check:
         last: dict[str, Mapping[str, int]] = {}
         async with AsyncExitStack() as stack:
             probes = stack.enter_context(_probe_dir())
-            load = await self._open(stack, Wrapping(env={ENV_DIR: str(probes)}))
+            load = await self._open(stack, Wrapping(env={ENV_DIR: str(probes), **_exact_heap()}))
             for cycle in range(-self.plan.warm_up, self.plan.cycles):
                 self.watch.stage(f"memory: {_called(cycle, self.plan)}")
                 await self._run(load)
@@ -139,7 +142,11 @@ class _Check:
     async def _open(self, stack: AsyncExitStack, wrapping: Wrapping) -> Load:
         service = await stack.enter_async_context(self.open_service(wrapping))
         bots = self.scenario.bot_names()
-        return await Load.open(stack, service, bots, words=self.scenario.load.words, seed=self.seed)
+        load = await Load.open(stack, service, bots, words=self.scenario.load.words, seed=self.seed)
+        self.watch.stage("memory: filling caches")
+        limits = self.scenario.service
+        await load.fill(min(limits.text_chars_max, limits.frame_bytes_max // 2))
+        return load
 
     async def _run(self, load: Load) -> None:
         heard = await load.run(self.plan.messages)
@@ -160,6 +167,12 @@ async def _settled(path: Path, before: Mapping[str, int] | None) -> dict[str, in
         await asyncio.sleep(SETTLE_S)
         counters = await probe(path)
     return counters
+
+
+def _exact_heap() -> dict[str, str]:
+    """Make glibc count right: what its per-thread cache holds it calls in use, and that cache fills for a long time."""
+    given = os.environ.get(TUNABLES, "")
+    return {TUNABLES: ":".join(filter(None, (given, "glibc.malloc.tcache_count=0")))}
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from typing import Final
 from harness.memory import chat
 
 SESSIONS_PER_BOT: Final = 2
+FILL_CHARS: Final = 3_000_000
+"""Characters that go through the service before the first cycle: half as questions, half as replies."""
 AHEAD: Final = 4
 """Messages of one session that are on their way at once: enough to overlap, far below the bot's turns_max."""
 WORDS: Final = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "juniper")
@@ -46,10 +48,17 @@ class Load:
         """Count the messages to all bots so far."""
         return sum(self.sent.values())
 
+    async def fill(self, chars_max: int) -> None:
+        """Send some very long words, so that caches with a limit in bytes (SQLite's: 2 MB) are full from the start."""
+        chars = min(chars_max, FILL_CHARS // (2 * len(self._talks)))
+        await self._send(["x" * chars] * -(-FILL_CHARS // (2 * chars)))
+
     async def run(self, messages: int) -> chat.Heard:
         """Send ``messages`` in all, shared among the sockets, and come back when nothing is in flight."""
-        each, rest = divmod(messages, len(self._talks))
-        batches = [[self._text() for _ in range(each + (place < rest))] for place in range(len(self._talks))]
+        return await self._send([self._text() for _ in range(messages)])
+
+    async def _send(self, texts: Sequence[str]) -> chat.Heard:
+        batches = [texts[place :: len(self._talks)] for place in range(len(self._talks))]
         visited = self._talks[0][1]
         async with chat.talk(self._service, visited) as visitor:
             await visitor.settle()

@@ -94,7 +94,8 @@ def memory(case: CaseVerdict, name: str) -> str:
     if not case.leaks:
         return ""
     parts = [MEMORY]
-    for place, subject in enumerate(dict.fromkeys(leak.subject for leak in case.leaks)):
+    worst_first = sorted(case.leaks, key=lambda leak: not leak.leaking)
+    for place, subject in enumerate(dict.fromkeys(leak.subject for leak in worst_first)):
         own = sorted((leak for leak in case.leaks if leak.subject == subject), key=lambda leak: not leak.leaking)
         leaking = any(leak.leaking for leak in own)
         word = '<span class="sign fail">leaks</span>' if leaking else '<span class="sign pass">no leak</span>'

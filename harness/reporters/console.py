@@ -48,7 +48,7 @@ def _case(case: CaseVerdict, width: int) -> Iterator[str]:
     name = one_line(case.title())
     head = f"{word:<{HEADS_WIDTH}}  {name:<{width}}  "
     if len(name) > width:
-        yield head.rstrip()
+        yield from _hung(f"{word:<{HEADS_WIDTH}}  ", name)
         head = " " * (HEADS_WIDTH + width + 4)
     yield from _hung(head, summary(case))
     if case.outcome is not Outcome.PASS:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.server import assets
@@ -35,22 +35,21 @@ HEADERS: Final = (
 
 def build(api: Api, endpoint: Endpoint, *, names: frozenset[str] | None) -> ASGIApp:
     """Put the service together; ``names`` are the hosts it may be called by (None: any)."""
-    routes: list[BaseRoute] = [
+    routes = [
         Route("/", assets.index, methods=["GET"]),
         Route("/static/{path:path}", assets.static, methods=["GET"]),
-        WebSocketRoute("/ws", endpoint),
         *api.routes(),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _bug})
-    return Gate(app, names)
+    return Gate(app, endpoint, names)
 
 
 class Gate:
     """Stands before every request."""
 
-    def __init__(self, app: ASGIApp, names: frozenset[str] | None) -> None:
-        """Let through to ``app`` what asks for one of ``names``."""
-        self._app, self._names = app, names
+    def __init__(self, app: ASGIApp, endpoint: Endpoint, names: frozenset[str] | None) -> None:
+        """Let through to ``app``, or to the WebSocket's endpoint, what asks for one of ``names``."""
+        self._app, self._endpoint, self._names = app, endpoint, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -58,6 +57,9 @@ class Gate:
             await self._refuse(scope, receive, send)
         elif scope["type"] == "http":
             await self._app(scope, receive, _with_headers(send))
+        elif scope["path"] == "/ws":
+            # Past the framework: it would wrap the send of every frame to watch for errors that cannot come here.
+            await self._endpoint(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -16,7 +16,10 @@ from harness.drivers._page import ChatPage
 Play = Callable[[Any], None]
 Tab = Callable[..., Any]
 
-MARKDOWN = "# Title\n\n1. one\n2. **two**\n\n> quoted\n\n```python\nprint('hi')\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\nend 😀"
+MARKDOWN = (
+    "# Title\n\n1. one\n2. **two**\n\n> quoted\n\n```python\nprint('hi')\n```\n\n"
+    "| a | b |\n|---|--:|\n| 1 | 2 |\n\nend 😀"
+)
 PAGE_KB_MAX = 80
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,12 +28,11 @@ LEAK = f"{SHORT}memory = {{ cycles = 100, warm_up = 1, messages = 100 }}\n"
 @contextmanager
 def running(cwd: Path, scenario: str, distance: str) -> Iterator[subprocess.Popen[str]]:
     (cwd / "own.toml").write_text(scenario, "utf-8")
-    (cwd / "temporary").mkdir()
     command = [sys.executable, "-m", "harness", "run", "own.toml", "--distance", distance, "--plain"]
     with subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, "TMPDIR": str(cwd / "temporary")},
+        env={**os.environ, "TMPDIR": str(temporary(cwd))},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -43,6 +43,14 @@ def running(cwd: Path, scenario: str, distance: str) -> Iterator[subprocess.Pope
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+
+
+def temporary(cwd: Path) -> Path:
+    """A folder with a short name, for the path of a Unix socket has little room."""
+    link = cwd / "temporary"
+    if not link.is_symlink():
+        link.symlink_to(tempfile.mkdtemp(prefix="hv-"))
+    return link.readlink()
 
 
 def read_until(process: subprocess.Popen[str], word: str) -> str:
@@ -64,9 +72,10 @@ def assert_nothing_is_left(cwd: Path, processes: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(processes, timeout=GONE_MAX_S)
     assert alive == []
     deadline = time.monotonic() + GONE_MAX_S
-    while (left := list((cwd / "temporary").rglob("*"))) and time.monotonic() < deadline:
+    while (left := list(temporary(cwd).rglob("*"))) and time.monotonic() < deadline:
         time.sleep(0.05)  # The guardian removes what nobody else can, a moment after the processes.
     assert left == []
+    temporary(cwd).rmdir()
 
 
 CASES = [

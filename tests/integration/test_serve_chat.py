@@ -59,78 +59,78 @@ def test_a_message_is_accepted_streamed_ended_and_stored(service: Served) -> Non
     assert kinds == ["bot-seen", "bot-seen", "admitted", "turn-settled"]
 
 
-def test_every_tab_of_a_session_sees_the_same_log(service: Served) -> None:
-    session = service.session(service.launch("echo"))
+def test_every_tab_of_a_session_sees_the_same_log(steady: Served) -> None:
+    session = steady.session(steady.launch("echo"))
 
     async def story() -> None:
-        async with service.joined(session) as here, service.joined(session) as there:
+        async with steady.joined(session) as here, steady.joined(session) as there:
             mine, theirs = await asyncio.gather(here.say("c1", "one two"), there.until("end"))
             assert mine == theirs
 
     run(story())
 
 
-def test_a_cid_sent_twice_is_stored_once_and_answered_alike(service: Served) -> None:
-    session = service.session(service.launch("echo"))
+def test_a_cid_sent_twice_is_stored_once_and_answered_alike(steady: Served) -> None:
+    session = steady.session(steady.launch("echo"))
 
     async def story() -> None:
-        async with service.joined(session) as talk:
+        async with steady.joined(session) as talk:
             first = (await talk.say("c1", "again"))[0]
             await talk.tell(type="say", cid="c1", text="again")
             again = await talk.hear()
         assert {**again, "seq": 1} == first
 
     run(story())
-    assert [message["role"] for message in service.messages(session)] == ["user", "bot"]
+    assert [message["role"] for message in steady.messages(session)] == ["user", "bot"]
 
 
-def test_two_sockets_that_send_one_cid_at_once_store_it_once(service: Served) -> None:
-    session = service.session(service.launch("echo"))
+def test_two_sockets_that_send_one_cid_at_once_store_it_once(steady: Served) -> None:
+    session = steady.session(steady.launch("echo"))
 
     async def story() -> None:
-        async with service.joined(session) as here, service.joined(session) as there:
+        async with steady.joined(session) as here, steady.joined(session) as there:
             await asyncio.gather(*(talk.tell(type="say", cid="same", text="x") for talk in (here, there)))
             for talk in (here, there):
                 assert (await talk.until("end"))[-1]["cid"] == "same"
 
     run(story())
-    assert len(service.messages(session)) == 2
+    assert len(steady.messages(session)) == 2
 
 
-def test_resume_gives_what_was_missed_and_nothing_twice(service: Served) -> None:
-    session = service.session(service.launch("slow", first_token_s=0.0, token_s=0.02))
+def test_resume_gives_what_was_missed_and_nothing_twice(steady: Served) -> None:
+    session = steady.session(steady.launch("slow", first_token_s=0.0, token_s=0.02))
 
     async def story() -> None:
         seen: list[dict[str, Any]] = []
-        async with service.joined(session) as talk:
+        async with steady.joined(session) as talk:
             epoch = talk.welcome["epoch"]
             await talk.tell(type="say", cid="c1", text=" ".join(f"w{n}" for n in range(60)))
             while len(seen) < 10:
                 seen += [frame for frame in [await talk.hear()] if "seq" in frame]
         for _ in range(4):
-            async with service.joined(session, epoch, seen[-1]["seq"]) as talk:
+            async with steady.joined(session, epoch, seen[-1]["seq"]) as talk:
                 assert talk.welcome["recovered"] is True
                 assert talk.welcome["messages"] is None
                 for _ in range(8):
                     frame = await talk.hear()
                     if "seq" in frame:
                         seen.append(frame)
-        async with service.joined(session, epoch, seen[-1]["seq"]) as talk:
+        async with steady.joined(session, epoch, seen[-1]["seq"]) as talk:
             seen += [frame for frame in await talk.until("end") if "seq" in frame]
         assert [frame["seq"] for frame in seen] == list(range(1, len(seen) + 1))
-        assert text_of(seen) == service.messages(session)[-1]["text"]
+        assert text_of(seen) == steady.messages(session)[-1]["text"]
 
     run(story())
 
 
-def test_a_newcomer_sees_the_partial_reply_and_the_rest_of_it(service: Served) -> None:
-    session = service.session(service.launch("slow", first_token_s=0.0, token_s=0.03))
+def test_a_newcomer_sees_the_partial_reply_and_the_rest_of_it(steady: Served) -> None:
+    session = steady.session(steady.launch("slow", first_token_s=0.0, token_s=0.03))
 
     async def story() -> None:
-        async with service.joined(session) as talk:
+        async with steady.joined(session) as talk:
             await talk.tell(type="say", cid="c1", text="one two three four five six seven eight")
             await talk.until("delta")
-            async with service.joined(session, epoch="another", last_seq=3) as newcomer:
+            async with steady.joined(session, epoch="another", last_seq=3) as newcomer:
                 assert newcomer.welcome["recovered"] is False
                 asked, partial = newcomer.welcome["messages"]
                 assert asked["cid"] == partial["cid"] == "c1"
@@ -142,17 +142,17 @@ def test_a_newcomer_sees_the_partial_reply_and_the_rest_of_it(service: Served) -
                     if frame["type"] == "delta":
                         assert frame["at"] == len(text)
                         text += frame["text"]
-        assert text == service.messages(session)[-1]["text"]
+        assert text == steady.messages(session)[-1]["text"]
 
     run(story())
 
 
-def test_a_client_may_ask_for_merged_pieces(service: Served) -> None:
-    session = service.session(service.launch("echo"))
+def test_a_client_may_ask_for_merged_pieces(steady: Served) -> None:
+    session = steady.session(steady.launch("echo"))
     words = " ".join(f"w{n}" for n in range(2_000))
 
     async def story() -> None:
-        async with service.socket() as talk:
+        async with steady.socket() as talk:
             await talk.tell(type="hello", v=1, session=session, epoch=None, last_seq=0, merge=True)
             await talk.until("welcome")
             frames = await talk.say("c1", words)
@@ -167,17 +167,17 @@ def test_a_client_may_ask_for_merged_pieces(service: Served) -> None:
     run(story())
 
 
-def test_cancel_ends_the_reply_and_keeps_what_arrived(service: Served) -> None:
-    session = service.session(service.launch("slow", first_token_s=0.0, token_s=0.05))
+def test_cancel_ends_the_reply_and_keeps_what_arrived(steady: Served) -> None:
+    session = steady.session(steady.launch("slow", first_token_s=0.0, token_s=0.05))
 
     async def story() -> None:
-        async with service.joined(session) as talk:
+        async with steady.joined(session) as talk:
             await talk.tell(type="say", cid="c1", text="a b c d e f g h i j k l m n o p q r s t u v w x y z")
             turn = (await talk.until("delta"))[-1]["turn"]
             await talk.tell(type="cancel", turn=turn)
             end = (await talk.until("end"))[-1]
             assert end["state"] == "cancelled"
-        reply = service.messages(session)[-1]
+        reply = steady.messages(session)[-1]
         assert (reply["state"], len(reply["text"])) == ("cancelled", end["chars"])
 
     run(story())
@@ -241,11 +241,11 @@ def test_a_bad_frame_gets_a_clear_error_and_the_connection_stays(
     run(story())
 
 
-def test_a_too_big_frame_says_both_sizes_and_loses_nothing(service: Served) -> None:
-    session = service.session(service.launch("echo"))
+def test_a_too_big_frame_says_both_sizes_and_loses_nothing(steady: Served) -> None:
+    session = steady.session(steady.launch("echo"))
 
     async def story() -> None:
-        async with service.joined(session) as talk:
+        async with steady.joined(session) as talk:
             await talk.say("c1", "before")
             await talk.tell(type="say", cid="c2", text="x" * 10_000_000)
             error = await talk.hear()
@@ -255,20 +255,20 @@ def test_a_too_big_frame_says_both_sizes_and_loses_nothing(service: Served) -> N
             assert (await talk.say("c3", "after"))[-1]["type"] == "end"
 
     run(story())
-    assert [message["cid"] for message in service.messages(session)] == ["c1", "c1", "c3", "c3"]
+    assert [message["cid"] for message in steady.messages(session)] == ["c1", "c1", "c3", "c3"]
 
 
-def test_a_text_that_is_too_long_is_rejected_with_both_lengths(service: Served) -> None:
-    session = service.session(service.launch("echo"))
+def test_a_text_that_is_too_long_is_rejected_with_both_lengths(steady: Served) -> None:
+    session = steady.session(steady.launch("echo"))
 
     async def story() -> None:
-        async with service.joined(session) as talk:
+        async with steady.joined(session) as talk:
             for cid, text, code in (("c1", "x" * 32_001, "too-long"), ("c2", " \n", "empty")):
                 rejected = (await talk.say(cid, text))[-1]
                 assert (rejected["type"], rejected["code"], rejected["cid"]) == ("rejected", code, cid)
 
     run(story())
-    assert service.messages(session) == []
+    assert steady.messages(session) == []
 
 
 def test_hello_comes_first(steady: Served) -> None:
@@ -341,12 +341,12 @@ def test_who_reads_too_slowly_is_sent_away_and_can_resume(chat: Served) -> None:
     run(story())
 
 
-def test_moving_to_another_session_leaves_the_first(service: Served) -> None:
-    bot = service.launch("echo")
-    first, second = service.session(bot), service.session(bot)
+def test_moving_to_another_session_leaves_the_first(steady: Served) -> None:
+    bot = steady.launch("echo")
+    first, second = steady.session(bot), steady.session(bot)
 
     async def story() -> None:
-        async with service.joined(first) as mover, service.joined(first) as stayer:
+        async with steady.joined(first) as mover, steady.joined(first) as stayer:
             await mover.hello(second)
             await stayer.say("c1", "who hears this?")
             frames = await mover.say("c2", "me")

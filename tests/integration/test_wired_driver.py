@@ -118,8 +118,9 @@ def driven(folder: Path, plan: Scenario) -> tuple[list[Entry], Seen]:
     return list(read(folder / "journal.jsonl")), seen
 
 
-def test_a_case_has_three_witnesses_on_one_clock(tmp_path: Path, mark: str) -> None:
-    entries, seen = driven(tmp_path, scenario())
+def test_a_case_has_three_witnesses_on_one_clock(tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # As with ``--reports-dir reports``: the case's folder is a relative path.
+    entries, seen = driven(Path(), scenario())
     kinds = Counter(type(entry.fact) for entry in entries)
     assert kinds[Sent] == kinds[GotAccepted] == kinds[GotReply] > 10
     assert {entry.source for entry in entries} == {"runner", "service", "client", "load", "store"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +112,10 @@ def test_buckets_never_fall_and_end_at_the_count(found: list[float]) -> None:
     assert buckets[-1] == len(found)
     for bound, count in zip(histogram.bounds, buckets, strict=False):
         assert count == sum(value <= bound for value in found)
+
+
+def test_the_reference_page_names_every_metric_with_its_labels() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "serve.md").read_text("utf-8")
+    metrics = Metrics()
+    for series in metrics.series(Gauges()):
+        assert f"`{series.name}`" in page, series.name

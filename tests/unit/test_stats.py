@@ -58,11 +58,13 @@ def score(values: tuple[float, ...]) -> int:
     return sum((b > a) - (b < a) for a, b in itertools.combinations(values, 2))
 
 
+EVERY_SCORE = [score(tuple(map(float, order))) for order in itertools.permutations(range(6))]
+
+
 @given(st.permutations(range(6)))
 def test_the_exact_p_value_is_the_share_of_orders_that_grow_at_least_as_clearly(order: list[int]) -> None:
     values = tuple(float(v) for v in order)
-    every = list(itertools.permutations(range(6)))
-    share = sum(score(tuple(map(float, each))) >= score(values) for each in every) / len(every)
+    share = sum(each >= score(values) for each in EVERY_SCORE) / len(EVERY_SCORE)
     assert mann_kendall(values) == pytest.approx(share)
 
 
