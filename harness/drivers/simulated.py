@@ -11,7 +11,6 @@ A discrete-event simulation: take the earliest event, hand its fact to the engin
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -68,6 +67,7 @@ from harness.core.scenario import FaultPlan, Scenario
 from harness.core.wire import read_answer
 from harness.drivers import Case, Watch
 from harness.errors import NoVerdictError, WireError
+from harness.load.habits import Habits
 
 __all__ = ["Simulated"]
 
@@ -101,8 +101,7 @@ class _User:
     number: int
     session: str
     bot: str
-    rng: random.Random
-    sent: int = 0
+    habits: Habits
     cid: str = ""
     chars: int = 0
     seq: int = 0
@@ -196,7 +195,7 @@ class World:
             case ToBot(bot, turn, session, text):
                 self._plan(self.now + HOP_S, lambda: self._hear(bot, turn, session, text))
             case Reply(conn, frame):
-                self._show(self._users[f"u{conn}"], frame)
+                self._show(self._users[f"s{conn}"], frame)
             case WakeAt(at, key):
                 number = self._plan(at, lambda: self._wake(key, number))
                 self._wakes[key] = number
@@ -216,22 +215,18 @@ class World:
     def _invite_users(self, begins: float) -> None:
         load, bots = self.scenario.load, self.scenario.bot_names()
         for number in range(load.users):
-            rng = random.Random(self.seed * 1_000_003 + number)
-            user = _User(number, f"u{number}", bots[number % len(bots)], rng)
+            habits = Habits(seed=self.seed, user=number, think_s_mean=load.say_every_s, words=load.words)
+            user = _User(number, f"s{number}", bots[number % len(bots)], habits)
             self._users[user.session] = user
             self._receive(ClientJoined(number, user.session, user.bot))
-            # A random phase: users that start together stay together and measure the same instant.
-            first = begins + rng.random() * max(load.say_every_s, HOP_S)
+            first = begins + user.habits.start_s()
             self._plan(first, lambda user=user, first=first: self._say(user, first))  # type: ignore[misc]
 
     def _say(self, user: _User, intended: float) -> None:
         if self.now >= self._load_ends:
             return
-        user.sent += 1
-        user.cid, user.chars = f"{user.session}-{user.sent}", 0
-        dice, some = user.rng.random, len(_WORDS)
-        words = " ".join([_WORDS[int(dice() * some)] for _ in range(self.scenario.load.words - 1)])
-        text = f"{user.cid} {words}".rstrip()
+        user.cid, text = user.habits.message()
+        user.chars = 0
         self.sent += 1
         self._write("client", Sent(user.session, user.bot, user.cid, round(intended, 6)))
         said = UserSaid(user.number, user.session, user.bot, user.cid, text)
@@ -266,8 +261,7 @@ class World:
 
     def _think(self, user: _User) -> None:
         user.cid = ""
-        every = self.scenario.load.say_every_s
-        due = self.now + (user.rng.expovariate(1 / every) if every else 0.0)
+        due = self.now + user.habits.think_s()
         seq = user.seq
         self._plan(due, lambda: self._say(user, due))
         self._receive_later(ClientAcked(user.session, seq))
@@ -381,6 +375,3 @@ class World:
             (cids if message.role == "user" else replies)[message.session].append(message.cid)
         for session in self._users:
             self._write("store", TranscriptRead(session, tuple(cids[session]), tuple(replies[session])))
-
-
-_WORDS: Final = ("amber", "brook", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll")
