@@ -89,7 +89,9 @@ def fetch(package: Package) -> None:
         sys.exit("vendor: npm is not installed; --check needs none")
     wanted = f"{package.name}@{package.version}"
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([npm, "pack", wanted, "--pack-destination", folder, "--silent"], check=True, stdout=sys.stderr)
+        subprocess.run(
+            [npm, "pack", wanted, "--pack-destination", folder, "--silent"], check=True, stdout=subprocess.DEVNULL
+        )
         (archive,) = Path(folder).glob("*.tgz")
         found = hashlib.sha512(archive.read_bytes()).hexdigest()
         if found != package.sha512:

@@ -217,7 +217,7 @@ def expected_s(scenario: Scenario, distance: Distance) -> float:
         return 1.0 + scenario.duration_s * scenario.load.users / 2_000
     if scenario.memory is not None:
         return 4.0 + (scenario.memory.cycles + scenario.memory.warm_up) * scenario.memory.messages / 500
-    return scenario.duration_s + (3.0 if distance == "wired" else 6.0)
+    return scenario.duration_s + (3.0 if distance == "wired" else 7.0)
 
 
 def _carry_out(case: Case, book: journal.Book, watch: _Watch, interrupts: Interrupts) -> CaseEnded:

@@ -24,6 +24,8 @@ from harness.adapters.processes import signal_group
 
 START_MAX_S = 30.0
 ANSWER_MAX_S = 30.0
+MARK = "HARNESS_TEST_FOLDER"
+"""In the environment of everything that a service of a test starts, and whatever that starts in turn."""
 
 
 class Served:
@@ -51,7 +53,7 @@ class Served:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, MARK: str(self.folder), **(env or {})},
             )
         deadline = time.monotonic() + START_MAX_S
         while not self.ready_file.exists():
@@ -161,6 +163,16 @@ class Served:
             await talk.hello(session, epoch, last_seq)
             yield talk
 
+    def assert_nothing_left(self) -> None:
+        """Fail if a process outlived the service; its helpers may take a moment."""
+        deadline = time.monotonic() + ANSWER_MAX_S
+        while left := [
+            process for process in psutil.process_iter(["cmdline"]) if _mark_of(process) == str(self.folder)
+        ]:
+            assert time.monotonic() < deadline, f"left behind: {[process.info for process in left]}"
+            time.sleep(0.02)
+        assert not self.ready_file.exists()
+
 
 class Talk:
     """A WebSocket to the service."""
@@ -216,8 +228,7 @@ def chat(tmp_path: Path) -> Iterator[Served]:
     served = Served(tmp_path)
     yield served
     served.close()
-    left = _carriers(str(served.state_dir))
-    assert not left, f"left behind: {left}"
+    served.assert_nothing_left()
 
 
 @pytest.fixture
@@ -229,20 +240,16 @@ def service(chat: Served) -> Served:
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A chat service for all tests of a module that only look at single frames and calls."""
+    """A chat service for all tests of a module that do not mind what the others said to it."""
     served = Served(tmp_path_factory.mktemp("steady"))
     served.start()
     yield served
     served.close()
-    left = _carriers(str(served.state_dir))
-    assert not left, f"left behind: {left}"
+    served.assert_nothing_left()
 
 
-def _carriers(word: str) -> list[str]:
-    """Processes with ``word`` in their command line."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        words = process.info["cmdline"] or []
-        if any(word in part for part in words):
-            found.append(f"{process.info['pid']} {' '.join(words)}")
-    return found
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except psutil.Error:  # Gone meanwhile, or somebody else's.
+        return None

@@ -69,4 +69,6 @@ def number(value: float) -> str:
         return "never"
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits say enough
+    if abs(value) >= 1_000:  # noqa: PLR2004 - three or four digits say enough
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004

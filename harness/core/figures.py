@@ -219,6 +219,7 @@ _ALL: Final[tuple[Figure, ...]] = (
         unit="messages",
         what="Messages to bots without a fault that were refused, failed or left unanswered.",
         better="lower",
+        distances=LOADED,
         repeats="everywhere",
     ),
     # --- The load generator looks at itself ----------------------------------------------------------------------

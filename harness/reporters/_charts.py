@@ -140,15 +140,19 @@ class Chart:
     def line(self, css: str, scale: Scale, points: Sequence[tuple[float, float | None]]) -> None:
         """Draw a line with gaps where there is no value; a value between two gaps is a dot."""
         path: list[str] = []
-        run: list[str] = []
+        alone: list[tuple[float, float]] = []
+        run: list[tuple[float, float]] = []
         for x, value in [*points, (0.0, None)]:
             if value is not None:
-                run.append(f"{_n(self.at(x))} {_n(self.y(scale, value))}")
+                run.append((x, value))
+            elif len(run) == 1:
+                alone.append(run.pop())
             elif run:
-                path.append(f"M{run[0]}" + ("h0" if len(run) == 1 else "L" + " ".join(run[1:])))
+                path.append("M" + "L".join(f"{_n(self.at(at))} {_n(self.y(scale, high))}" for at, high in run))
                 run = []
         if path:
             self._shapes.append(f'<path class="line {css}" d="{"".join(path)}"/>')
+        self.dots(css, scale, alone)
 
     def dots(self, css: str, scale: Scale, points: Sequence[tuple[float, float]]) -> None:
         """Draw dots: lines without length keep a round end, however far the drawing is stretched."""
@@ -218,12 +222,12 @@ def _inside(x: Scale, block: Block) -> tuple[float, float]:
     return min(1.0, max(0.0, x.share(block.start))), min(1.0, max(0.0, x.share(block.end)))
 
 
-def time_ticks(x: Scale) -> list[tuple[float, str]]:
+def time_ticks(x: Scale, most: int = 6) -> list[tuple[float, str]]:
     """Give a few moments with their words."""
     minutes = x.high >= 300  # noqa: PLR2004 - five minutes
     unit, name = (60.0, "min") if minutes else (1.0, "s")
     scaled = Scale(x.low / unit, x.high / unit)
-    return ticks(x, [value * unit for value in scaled.ticks(6)], lambda value: f"{value / unit:g}", name)
+    return ticks(x, [value * unit for value in scaled.ticks(most)], lambda value: f"{value / unit:g}", name)
 
 
 def ticks(x: Scale, values: Sequence[float], words: Callable[[float], str], unit: str) -> list[tuple[float, str]]:

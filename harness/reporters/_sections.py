@@ -150,7 +150,7 @@ def generator(story: Story, name: str) -> str:
         y = scale_for(value for _, value in points)
         chart.y_axis(y)
         chart.line("p50", y, [*points])
-        chart.x_axis(time_ticks(x))
+        chart.x_axis(time_ticks(x, 3))
         drawings.append(f"<div class=card><h4>{title}</h4><div class=plot>{chart.svg()}</div></div>")
     return (
         f"<h3>The load generator itself</h3><div class=cards>{''.join(drawings)}</div>"
@@ -209,8 +209,8 @@ def _samples(leaks: list[LeakVerdict]) -> str:
         for at in range(cycles)
     )
     return (
-        f"<details><summary>Numbers of {cycles} cycles</summary><div class=wide><table><thead><tr><th class=n>messages"
-        f"{heads}</thead><tbody>{rows}</tbody></table></div></details>"
+        f"<details><summary>Numbers of {cycles} cycles</summary><table><thead><tr><th class=n>messages"
+        f"{heads}</thead><tbody>{rows}</tbody></table></details>"
     )
 
 

@@ -17,6 +17,9 @@ from harness.core.stats import percentile
 from harness.core.story import FATES, Fate, Story
 
 SLICES_MAX: Final = 60
+SLICES_MIN: Final = 20
+MESSAGES_A_SLICE: Final = 8
+"""On average; with fewer the percentiles of a slice are single messages, and the chart is noise."""
 _WIDTHS_S: Final = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600)
 
 
@@ -56,7 +59,8 @@ def slices(story: Story) -> Slices | None:
     if began is None:
         return None
     ends = _last_moment(story, began)
-    width = next((w for w in _WIDTHS_S if (ends - began) / w < SLICES_MAX - 1), _WIDTHS_S[-1])
+    most = min(SLICES_MAX, max(SLICES_MIN, len(story.messages) // MESSAGES_A_SLICE))
+    width = next((w for w in _WIDTHS_S if (ends - began) / w < most - 1), _WIDTHS_S[-1])
     start = began // width * width
     count = min(10 * SLICES_MAX, int((ends - start) / width) + 1)
     counts: dict[Fate, list[int]] = {fate: [0] * count for fate in FATES}

@@ -7,8 +7,8 @@ from typing import Final
 CSS: Final = """
 :root { color-scheme: light dark; --paper: #fbfbf9; --card: #fff; --ink: #1c2127; --soft: #57606a; --line: #e1e3e6;
   --grid: #ebecee; --pass: #1a7f37; --fail: #b91c1c; --none: #8a5a00; --error: #7434b3; --fail-back: #fdf0ef;
-  --answered: #3273b8; --refused: #d9932b; --failed: #c0362c; --unanswered: #6b7280; --p95: #8b3fa8;
-  --shade: rgb(190 60 40 / .10); --open: #c0362c; --half: #d9932b; --closed: #7fa58a; --in: #fff; --link: #1f5fa8; }
+  --answered: #3273b8; --refused: #a8650f; --failed: #c0362c; --unanswered: #6b7280; --p95: #8b3fa8;
+  --shade: rgb(190 60 40 / .10); --open: #c0362c; --half: #a8650f; --closed: #5f8f6d; --in: #fff; --link: #1f5fa8; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181c; --card: #1c2025; --ink: #e6e8eb; --soft: #a3acb6;
   --line: #343a41; --grid: #2a2f35; --pass: #57c274; --fail: #ff8078; --none: #e5b454; --error: #c79bff;
   --fail-back: #2c1d1d; --answered: #5f9fe0; --refused: #d9a04a; --failed: #e8675c; --unanswered: #9aa3ad;
@@ -71,7 +71,8 @@ path.failed, rect.failed { fill: url(#stripe-failed); }
 path.unanswered, rect.unanswered { fill: url(#stripe-unanswered); }
 path.line, path.dots { fill: none; stroke-linecap: round; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 path.line { stroke-width: 2; } path.dots { stroke-width: 6; }
-path.p50 { stroke: var(--answered); } path.p95 { stroke: var(--p95); stroke-dasharray: 5 4; }
+path.p50 { stroke: var(--answered); } path.p95 { stroke: var(--p95); }
+path.line.p95 { stroke-dasharray: 5 4; }
 path.fit { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 4 4; }
 path.leak { stroke: var(--fail); } path.calm { stroke: var(--answered); } path.shown { stroke: var(--unanswered); }
 .lane { margin-bottom: .4rem; } .lane rect.closed { fill: var(--closed); } .lane rect.open { fill: var(--open); }
@@ -83,16 +84,17 @@ path.leak { stroke: var(--fail); } path.calm { stroke: var(--answered); } path.s
 .card.leaks { border-color: var(--fail); background: var(--fail-back); }
 .card p { margin: 0; font-size: .8125rem; }
 ol.steps { list-style: none; margin: .25rem 0 0; padding: 0; }
-ol.steps li { display: grid; grid-template-columns: 1.5rem minmax(0, 1fr) 4.5rem; gap: 0 .25rem; padding: .3rem 0;
+ol.steps li { display: grid; grid-template-columns: 1.5rem minmax(0, 1fr) auto; gap: 0 .25rem; padding: .3rem 0;
   border-bottom: 1px solid var(--line); }
 ol.steps .bar { grid-column: 2; height: 4px; border-radius: 2px; background: var(--answered); min-width: 2px; }
-ol.steps .took { text-align: right; font-variant-numeric: tabular-nums; color: var(--soft); font-size: .875rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem;
+ol.steps .took { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; color: var(--soft);
+  font-size: .875rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1rem;
   margin: .75rem 0 0; }
 .pictures figure { margin: 0; min-width: 0; } .pictures img { width: 100%; height: auto; border: 1px solid var(--line);
   border-radius: 6px; display: block; }
-.wide { overflow-x: auto; }
-details { margin: .5rem 0 0; } summary { cursor: pointer; color: var(--link); font-size: .875rem; padding: .2rem 0; }
+details { margin: .5rem 0 0; overflow-x: auto; } details .stack td:first-child { min-width: 12rem; }
+summary { cursor: pointer; color: var(--link); font-size: .875rem; padding: .2rem 0; }
 details table { font-size: .8125rem; }
 dl.plain { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem;
   margin: .25rem 0 0; } dl.plain dt { color: var(--soft); } dl.plain dd { margin: 0; }

@@ -22,6 +22,8 @@ from harness.reporters._words import few, one_line
 MOVES_MAX: Final = 60
 LANES_MAX: Final = 12
 COLUMNS_MAX: Final = 40
+COLUMNS_MIN: Final = 4
+"""With fewer all replies took about the same time, which one figure says better than a drawing."""
 MESSAGES_MIN: Final = 10
 """Fewer messages make no course over time; the figures say all there is."""
 
@@ -48,6 +50,8 @@ def distribution(response: Histogram | None, name: str) -> str:
     if response is None or response.n < 10 or not response.counts:  # noqa: PLR2004 - no shape with fewer
         return ""
     columns = _columns(response)
+    if len(columns) < COLUMNS_MIN:
+        return ""
     top = max(count for _, _, count in columns)
     ranks = [(label, response.quantile(q)) for label, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))]
     told = ", ".join(f"{label} {number(value)} ms" for label, value in ranks)
@@ -82,10 +86,9 @@ def _fault_lanes(faults: Sequence[tuple[str, Span]], x: Scale, name: str) -> Ite
     for place, (bot, span) in enumerate(faults[:LANES_MAX]):
         title = f"fault {span.what} on {bot}"
         finding = f"from {span.start:.2f} s to {span.end:.2f} s"
-        yield f"<p class=lane-name>{text(title)}, {finding}</p>"
-        yield lane(
-            title, finding, x, [Block(span.start, span.end, "fault", one_line(span.what))], name=f"{name}-f{place}"
-        )
+        block = Block(span.start, span.end, "fault", one_line(span.what))
+        drawn = lane(title, finding, x, [block], name=f"{name}-f{place}")
+        yield f"<div class=plot><p class=lane-name>{text(title)}, {finding}</p>{drawn}</div>"
 
 
 def _breaker_lanes(story: Story, cut: Slices, x: Scale, shades: Sequence[Block], name: str) -> Iterator[str]:

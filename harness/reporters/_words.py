@@ -90,6 +90,8 @@ def main_figures(case: CaseVerdict) -> list[tuple[str, str]]:
     if "leaks_found" in figures:
         leaking = dict.fromkeys(leak.subject for leak in case.leaks if leak.leaking)
         told.append(("leak in", one_line(", ".join(leaking))) if leaking else ("leaks", "none"))
+        if "blocks_per_message" in figures:
+            told.append(("blocks kept a message", number(figures["blocks_per_message"])))
     if "steps_done" in figures:
         total = figures["steps_done"] + figures["steps_failed"]
         told.append(("steps", f"{number(figures['steps_done'])} of {number(total)} worked"))

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -77,6 +77,7 @@ class Api:
     def __init__(self, service: Service, behaviours: Behaviours, health: HealthCheck) -> None:
         """Answer for this service."""
         self._service, self._behaviours, self._health = service, behaviours, health
+        self._launching: set[str] = set()
 
     def routes(self) -> list[Route]:
         """Give every path with what answers it."""
@@ -103,8 +104,7 @@ class Api:
     async def _launch(self, request: Request) -> Response:
         launch = await _body(Launch, request)
         await self._behaviours.check(launch.behaviour, launch.options)
-        statuses = self._service.statuses()
-        taken = {status.bot for status in statuses}
+        taken = {status.bot for status in self._service.statuses()} | self._launching
         name = launch.name or _free(launch.behaviour, taken, self._service.bot_busy)
         if not NAME.fullmatch(name):
             said = f"name: {name!r} must be 1 to 40 of a-z, 0-9 and '-', starting with a letter or digit"
@@ -120,7 +120,11 @@ class Api:
         if len(taken) >= limit:
             raise CallError(HTTPStatus.CONFLICT, "too-many-bots", f"{limit} bots run already: remove one first")
         wanted = BotWanted(name, launch.behaviour, launch.options, launch.seed)
-        await self._service.save(wanted)
+        self._launching.add(name)
+        try:
+            await self._service.save(wanted)
+        finally:
+            self._launching.discard(name)
         self._service.handle(wanted)
         return _json(self._status(name), HTTPStatus.CREATED)
 
@@ -207,6 +211,8 @@ def _guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Reques
     async def answer(request: Request) -> Response:
         try:
             return await call(request)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # Nobody reads it.
         except CallError as error:
             return error_response(error.status, error.code, str(error))
         except ScenarioError as error:

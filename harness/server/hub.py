@@ -129,23 +129,27 @@ class Connection:
 
     async def write_on(self) -> None:
         """Write what waits until the connection is closed; run as a task."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while (self._waiting or self._statuses) and self._closing is None:
-                if self._statuses:
-                    statuses, self._statuses = self._statuses, {}
-                    for text in statuses.values():
-                        await self._send({"type": "websocket.send", "text": text})
-                if self._waiting:
-                    await self._send({"type": "websocket.send", "text": self._next()})
-            self._allowed = self._frames_max
-            if self._closing is not None:
-                code, reason = self._closing
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CLOSE_WAIT_S):
-                        await self._send({"type": "websocket.close", "code": code, "reason": reason})
-                return
+        # The peer is gone (OSError), or the server has closed the connection under us (RuntimeError, says ASGI):
+        # whoever reads from the connection learns the same.
+        with contextlib.suppress(OSError, RuntimeError):
+            while self._closing is None:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._write_waiting()
+            code, reason = self._closing
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WAIT_S):
+                    await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _write_waiting(self) -> None:
+        while (self._waiting or self._statuses) and self._closing is None:
+            if self._statuses:
+                statuses, self._statuses = self._statuses, {}
+                for text in statuses.values():
+                    await self._send({"type": "websocket.send", "text": text})
+            if self._waiting:
+                await self._send({"type": "websocket.send", "text": self._next()})
+        self._allowed = self._frames_max
 
     def _noticed(self) -> None:
         if len(self._waiting) > self._allowed:

@@ -9,7 +9,6 @@ Why   "it started, but ..." costs an hour; a line that names the path and the re
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
@@ -19,12 +18,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from errno import EADDRINUSE
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
-import psutil
 import uvicorn
 import uvloop
 
@@ -32,9 +29,9 @@ from harness.adapters import counters
 from harness.adapters.breaker_log import BreakerLog
 from harness.adapters.journal import Book
 from harness.adapters.processes import Guardian
-from harness.adapters.sqlite import FILE_NAME, Store
+from harness.adapters.sqlite import Store
 from harness.core.settings import Settings
-from harness.errors import EXIT_PASS, StoreError, TargetDownError
+from harness.errors import EXIT_PASS
 from harness.server import app
 from harness.server.behaviours import DEFAULT_COMMAND, Behaviours
 from harness.server.bots import Bots
@@ -42,18 +39,15 @@ from harness.server.heartbeat import CHECKS, Heartbeat
 from harness.server.http import Api
 from harness.server.origin import allowed_names
 from harness.server.service import Service
+from harness.server.startup import BACKLOG, alone, folder, listen, open_store, opened, replace
 from harness.server.websocket import Endpoint
 from harness.services.health_check import HealthCheck
 
-T = TypeVar("T")
 FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
 """A WebSocket message above this ends the connection (1009) unread; between this and Settings.frame_bytes_max it gets
 an error frame."""
 PING_EVERY_S: Final = 20.0
 PONG_MAX_S: Final = 20.0
-BACKLOG: Final = 1024
-UNREAD_MAX_MS: Final = 60_000
-"""A peer that takes no byte for this long is cut off by the kernel; nobody else would ever notice."""
 SHUTDOWN_MAX_S: Final = 5
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -95,12 +89,12 @@ def serve(
         bot_command=tuple(bot_command) or DEFAULT_COMMAND,
     )
     _quiet()
-    _folder(plan.state_dir, "--state-dir")
-    _folder(plan.bot_logs, "--bot-logs")
+    folder(plan.state_dir, "--state-dir")
+    folder(plan.bot_logs, "--bot-logs")
     if ready_file is not None:
-        _folder(ready_file.absolute().parent, "--ready-file")
-    with _alone(plan.state_dir), _listen(plan.host, plan.port) as listener:
-        store = _store(plan.state_dir)
+        folder(ready_file.absolute().parent, "--ready-file")
+    with alone(plan.state_dir), listen(plan.host, plan.port) as listener:
+        store = open_store(plan.state_dir)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_run(plan, listener, store))
@@ -111,12 +105,12 @@ def serve(
 
 async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
     async with AsyncExitStack() as stack:
-        breaker_log = _opened(lambda: BreakerLog(plan.bot_logs), "--bot-logs")
+        breaker_log = opened(lambda: BreakerLog(plan.bot_logs), "--bot-logs")
         stack.callback(_close, breaker_log)
         journal = None
         if plan.journal is not None:
             path = plan.journal
-            journal = _opened(lambda: Book(path), "--journal")
+            journal = opened(lambda: Book(path), "--journal")
             stack.callback(_close, journal)
         guardian = Guardian.start()
         stack.callback(guardian.close)
@@ -197,7 +191,7 @@ def _announce(plan: Plan, url: str, stack: AsyncExitStack, guardian: Guardian) -
     if plan.ready_file is not None:
         path = plan.ready_file.absolute()
         guardian.watch_path(path)
-        _opened(lambda: _replace(path, orjson.dumps({"url": url, "pid": os.getpid()}) + b"\n"), "--ready-file")
+        opened(lambda: replace(path, orjson.dumps({"url": url, "pid": os.getpid()}) + b"\n"), "--ready-file")
         stack.callback(path.unlink, missing_ok=True)
     print(f"chat: {url} (state in {plan.state_dir}); Ctrl-C ends it", flush=True)
 
@@ -221,100 +215,6 @@ def _close(file: BreakerLog | Book) -> None:
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
-
-
-# --- What can be refused before it starts -----------------------------------------------------------------------------
-def _folder(path: Path, option: str) -> None:
-    """Make a folder and prove that it can be written to."""
-    probe = path / f".write-{os.getpid()}"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise TargetDownError(
-            f"{path}: cannot be written ({error.strerror}); make it a writable folder or choose another with {option}"
-        ) from None
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory: two services on one database would each believe the other's bots are theirs."""
-    with (state_dir / "service.lock").open("a+b") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read(20).decode("ascii", "replace").strip()
-            raise TargetDownError(
-                f"{state_dir}: another service (process {owner}) uses it; stop that one or choose another --state-dir"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()).encode())
-        lock.flush()
-        yield
-        lock.truncate(0)
-
-
-def _store(state_dir: Path) -> Store:
-    try:
-        return Store(state_dir / FILE_NAME)
-    except StoreError as error:
-        raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, OverflowError) as error:
-        raise TargetDownError(f"{host}:{port} is no address to listen on ({error}); check --host and --port") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MAX_MS)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        if error.errno == EADDRINUSE:
-            raise TargetDownError(
-                f"port {port} on {host} is taken{_holder(port)}: stop it or use --port 0 for a free one"
-            ) from None
-        raise TargetDownError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose others with --host and --port"
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
-def _holder(port: int) -> str:
-    """Say who listens on a port, as far as this user may know."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            address = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
-                return f" (by pid {connection.pid} {psutil.Process(connection.pid).name()})"
-    except (psutil.Error, OSError):
-        pass
-    return ""
-
-
-def _opened(make: Callable[[], T], option: str) -> T:
-    try:
-        return make()
-    except OSError as error:
-        where = error.filename or "a file"
-        raise TargetDownError(f"{where}: cannot be written ({error.strerror}); check {option}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a whole file in place at once: whoever waits for it never reads half of it."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
 
 
 class _NoNoise(logging.Filter):

@@ -20,12 +20,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Final
 
 from harness.adapters.breaker_log import BreakerLog
 from harness.adapters.journal import Book
-from harness.adapters.sqlite import Message, Row, Store
+from harness.adapters.sqlite import Row, Store
 from harness.chat.engine import QUESTION, Engine
 from harness.core.events import (
     Act,
@@ -54,13 +54,10 @@ from harness.core.wire import Ask, Cancel
 from harness.errors import StoreError
 from harness.server.bots import Bots
 from harness.server.hub import Hub
+from harness.server.recent import recent
 from harness.services.metrics import Gauges, Metrics
 
 SOURCE: Final = "service"
-MESSAGES_SHOWN: Final = 50
-"""Messages of a session in a welcome."""
-CHARS_SHOWN: Final = 200_000
-"""... and about this many characters of them: many programs read no WebSocket message above 1 MiB."""
 CROWDED: Final = 2_000
 """Batches waiting for the store at which nobody is listened to any more until half of them are through."""
 
@@ -337,7 +334,7 @@ class Service:
         if connection is None or connection.session != act.session:
             return  # Gone, or gone on to another session, while this waited for the store.
         try:
-            messages = None if act.recovered else self._stored(act)
+            messages = None if act.recovered else recent(self.store, act)
         except StoreError as error:
             connection.close(1011, f"the store cannot be read: {error}"[:120])
             return
@@ -353,35 +350,11 @@ class Service:
         self.hub.listen(connection, act.session)
         connection.replay(act.replay)
 
-    def _stored(self, act: Welcome) -> list[Message]:
-        """Give the newest messages, with what has arrived of the replies that are streaming now."""
-        messages = self.store.messages(act.session, MESSAGES_SHOWN)
-        place = {message.mid: number for number, message in enumerate(messages)}
-        for turn, text in act.partials.items():
-            number = place.get(turn)
-            if number is not None:
-                saved = messages[number]
-                messages[number] = Message(turn, saved.cid, "bot", text, "streaming", "", saved.at)
-                continue
-            asked = self.store.message(act.session, turn + QUESTION)
-            messages.append(Message(turn, asked.cid if asked else "", "bot", text, "streaming", "", time()))
-        return _newest(messages)
-
 
 def _complain(words: str) -> None:
     """Tell the operator; where the disk is full, that may be impossible too."""
     with contextlib.suppress(OSError):
         print(f"chat: {words}", file=sys.stderr, flush=True)
-
-
-def _newest(messages: list[Message]) -> list[Message]:
-    """Give as many of the newest messages as fit into a welcome; the last one always does."""
-    chars = 0
-    for number in range(len(messages) - 1, -1, -1):
-        chars += len(messages[number].text)
-        if chars > CHARS_SHOWN:
-            return messages[min(number + 1, len(messages) - 1) :]
-    return messages
 
 
 def _turn_of(act: Act) -> str | None:

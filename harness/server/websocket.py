@@ -29,6 +29,7 @@ CLOSE_POLICY: Final = 1008
 CID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 200
 """Sessions, epochs and turns are ours and shorter; anything longer is not worth a look into the store."""
+FRAMES_A_TURN: Final = 32
 SEQ_MAX: Final = 2**53
 
 Scope = MutableMapping[str, Any]
@@ -81,8 +82,11 @@ class Endpoint:
                         return
         except TimeoutError:
             connection.close(CLOSE_POLICY, f"no hello within {HELLO_MAX_S:g} s")
+        heard = 0
         while await self._next(connection, receive):
-            pass
+            heard += 1
+            if heard % FRAMES_A_TURN == 0:
+                await asyncio.sleep(0)  # Frames that have arrived are handed over without a pause: let others in.
 
     async def _next(self, connection: Connection, receive: Receive) -> bool:
         """Hear one frame; False when the connection is gone."""

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.histogram import BUCKETS_MAX, SCALE, Histogram
 from harness.core.stats import percentile
 
 TIMES = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e7)), max_size=80)
-# Enough different sizes that buckets have to be joined.
-WIDE = st.lists(st.floats(-280, 280).map(lambda e: 10.0**e), min_size=0, max_size=900)
+
+
+@st.composite
+def wide(draw: st.DrawFn) -> list[float]:
+    """Values of so many different sizes that buckets have to be joined, once or several times."""
+    dice = random.Random(draw(st.integers(0, 2**32)))
+    spread = draw(st.integers(1, 250))
+    return [10.0 ** dice.uniform(-spread, spread) for _ in range(draw(st.sampled_from([0, 3, 400, 900])))]
+
+
 SHARES = (0.0, 0.5, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -38,10 +47,20 @@ def test_adding_two_is_the_same_as_counting_all_in_one(left: list[float], right:
     assert added.total == pytest.approx(sum(left) + sum(right))
 
 
-@given(WIDE, WIDE)
+@settings(max_examples=30)
+@given(wide(), wide())
 def test_adding_up_holds_when_buckets_are_joined(left: list[float], right: list[float]) -> None:
     assert state(Histogram(left) + Histogram(right)) == state(Histogram([*left, *right]))
     assert state(Histogram(left) + Histogram(right)) == state(Histogram(right) + Histogram(left))
+
+
+def test_the_coarser_of_two_decides() -> None:
+    fine, coarse = Histogram([1.0, 2.0]), Histogram(1.03**n for n in range(2_000))
+    assert coarse.scale < fine.scale
+    assert (fine + coarse).scale == (coarse + fine).scale == coarse.scale
+    assert (fine + coarse).n == 2_002
+    assert (fine != coarse) is True
+    assert (fine == "a text") is False
 
 
 def test_memory_is_bounded_and_no_count_is_lost() -> None:

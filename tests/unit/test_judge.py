@@ -504,6 +504,39 @@ def test_cases_keep_their_order_and_their_facts(samples: Samples) -> None:
     assert isinstance(verdict.cases[0].scenario, Scenario)
 
 
+def test_a_figure_that_this_version_does_not_know_leaves_no_verdict(samples: Samples) -> None:
+    entries = [samples.case(scenario=samples.scenario(expect={"from_later": Bound(min=1)}))[0], *samples.chat()[1:]]
+    assert one(entries).why() == "from_later is no figure of this version"
+
+
+def test_a_memory_bound_weighs_nothing_where_no_memory_is_measured(samples: Samples) -> None:
+    scenario = samples.scenario(expect={"leaks_found": Bound(max=0)})
+    case = one([samples.case(scenario=scenario, distance="wired")[0], *samples.chat()[1:]])
+    assert texts(case, None) == ["leaks_found: not measured, this is no leak check"]
+
+
+def test_a_timing_weighs_nothing_in_a_leak_check(samples: Samples) -> None:
+    case = one(samples.leak(expect={"response_ms_p95": Bound(max=5), "leaking_service": Bound(max=0)}))
+    assert texts(case, None) == ["response_ms_p95: not measured in a leak check"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        (Bound(min=201), "messages_answered is 200, must be at least 201"),
+        (Bound(max=100), "messages_answered is 200, must be at most 100"),
+        (Bound(min=1, max=100), "messages_answered is 200, must be from 1 to 100"),
+        (Bound(min=3, max=3), "messages_answered is 200, must be 3"),
+        (Bound(min=200.4), "messages_answered is 200, must be at least 200.4"),
+        (Bound(min=12_345.6), "messages_answered is 200, must be at least 12,346"),
+    ],
+)
+def test_a_broken_bound_in_words(samples: Samples, bound: Bound, text: str) -> None:
+    scenario = samples.scenario(expect={"messages_answered": bound})
+    case = one([samples.case(scenario=scenario)[0], *samples.chat()[1:]])
+    assert (case.outcome, case.why()) == (Outcome.FAIL, text)
+
+
 def test_findings_come_worst_first(samples: Samples) -> None:
     order = [Outcome.FAIL, Outcome.NO_VERDICT, Outcome.PASS, None]
     for case in judge("run", samples.everything()).cases:

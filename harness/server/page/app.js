@@ -2,7 +2,7 @@
  *
  * In    frames, clicks, the address, the clock
  * Out   events for the store; acts: frames to send, calls, things to keep; the screen, once a frame
- * Rule  every change goes through `happen`; what is on the screen is drawn from the state and nothing else
+ * Rule  every change goes through `happen`; the screen is drawn from the state and nothing else
  * Why   one place where an event meets its consequences
  */
 
@@ -47,6 +47,7 @@ const paper = transcript({
   launch: () => launch.open(), drawer: () => side.drawer(true),
 });
 
+get("skip").addEventListener("click", () => get(state.bot ? "message" : "empty-action").focus()); // A link would change the address.
 get("launch-open").addEventListener("click", () => launch.open(""));
 get("remove-open").addEventListener("click", () => removal.open(state.bot));
 addEventListener("hashchange", followAddress);
@@ -189,10 +190,11 @@ function go(bot, session, instead = false) {
 function launched(status) {
   happen({ type: "frame", frame: { type: "bot-status", ...status }, now: Date.now() });
   say.polite(`${status.bot} was launched.`);
+  side.drawer(false);
   select(status.bot);
 }
 
-/** @returns {Promise<boolean>} whether the outbox has the text */
+/** Give back whether the outbox has the text. */
 async function speak(words) {
   const mine = selections;
   if (!state.session) {

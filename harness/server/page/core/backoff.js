@@ -11,15 +11,12 @@ const LAST_MS = 30_000;
 const QUIET_MS = 12_000;
 const ANSWER_MS = 6_000;
 
-/** @param {number} attempt counts from 0 @param {number} dice */
+/** Attempts count from 0. */
 export function delayMs(attempt, dice) {
   return Math.round(dice * Math.min(LAST_MS, FIRST_MS * 2 ** Math.min(attempt, 16)));
 }
 
-/**
- * What to do about a connection that is open.
- * @param {number} now @param {number} heardAt the last frame @param {number} pingedAt the last ping, 0 if none
- */
+/** What to do about an open connection, by when it was last heard from and last asked. */
 export function pulse(now, heardAt, pingedAt) {
   if (pingedAt > heardAt) return now - pingedAt > ANSWER_MS ? "dead" : "fine";
   return now - heardAt > QUIET_MS ? "ping" : "fine";

@@ -2,13 +2,12 @@
  *
  * In    the text so far, again and again, and whether it is complete
  * Out   elements below one given element, always the same ones as a single parse of the same text would make
- * Rule  no string is ever read as HTML: tokens become elements of the list below, links only http, https and mailto,
- *       pictures become links; a block is left alone once a later block starts on a complete line
- * Why   a reply comes in a thousand pieces: parsing all of it for each piece costs the square of its length,
- *       and a bot's words are nobody's code
+ * Rule  no string is ever read as HTML: tokens become known elements, links only http, https and mailto, pictures
+ *       become links; a block is left alone once a later block starts on a complete line
+ * Why   parsing all for each of a thousand pieces costs the square of the length; and a bot's words are not code
  */
 
-import MarkdownIt from "../vendor/markdown-it.js";
+import "../vendor/markdown-it.js"; // Its build that leaves one global name is the smallest.
 
 const CODE_LINES = 25; // Of one element: the browser lays out again only the element that grows.
 const LINK = /^(?:https?:\/\/[^/]|mailto:)/i;
@@ -17,7 +16,7 @@ const ELEMENT = {
   tr_open: "tr", strong_open: "strong", em_open: "em", s_open: "s", paragraph_open: "p",
 };
 
-const parser = new MarkdownIt({ html: false, linkify: true });
+const parser = globalThis.markdownit({ html: false, linkify: true });
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
 
 export class MarkdownStream {
@@ -27,12 +26,12 @@ export class MarkdownStream {
   #finalNodes = 0;
   #references = {};
 
-  /** @param {Element} root nothing else may change what is in it */
+  /** Nothing else may change what is in `root`. */
   constructor(root) {
     this.#root = root;
   }
 
-  /** @param {string} text the whole text so far @param {boolean} complete */
+  /** Show the whole text so far. */
   show(text, complete) {
     const clean = normal(text, complete);
     if (!clean.startsWith(this.#text)) this.#restart();
@@ -75,7 +74,7 @@ export class MarkdownStream {
   }
 }
 
-/** The elements of a whole text, at once. @param {Element} root @param {string} text */
+/** The elements of a whole text, at once. */
 export function showOnce(root, text) {
   new MarkdownStream(root).show(text, true);
 }
@@ -117,7 +116,7 @@ function opened(token) {
   const attrs = Object.fromEntries(token.attrs ?? []);
   switch (token.type) {
     case "heading_open": // Below the heading of the message.
-      return same(node(`h${Math.min(6, Number(token.tag[1]) + 3)}`, { "data-level": token.tag[1] }));
+      return same(node(`h${Math.min(6, Number(token.tag[1]) + 2)}`, { "data-level": token.tag[1] }));
     case "ordered_list_open":
       return same(node("ol", attrs.start === undefined ? {} : { start: String(attrs.start) }));
     case "table_open": {

@@ -6,12 +6,10 @@
  * Why   a new behaviour gets its form without a line of code here
  */
 
-/** @param {Record<string, unknown>} defaults */
 export function fields(defaults) {
   return Object.entries(defaults).map(([name, shown]) => ({ name, label: name.replace(/_s$/, " (seconds)").replaceAll("_", " "), ...kindOf(shown) }));
 }
 
-/** @param {{name: string, kind: string, value: string}[]} known @param {Record<string, string>} typed */
 export function chosen(known, typed) {
   const options = {};
   for (const { name, kind, value } of known) {

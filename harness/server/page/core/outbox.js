@@ -7,7 +7,7 @@
  * Why   the text belongs to its author until the service has it
  */
 
-/** A UUID version 7: sorted by time. @param {number} now ms @param {Uint8Array} dice 16 random bytes */
+/** A UUID version 7, so that ids sort by time, from milliseconds and 16 random bytes. */
 export function newCid(now, dice) {
   const bytes = Uint8Array.from(dice);
   for (let place = 0, rest = now; place < 6; place++, rest = Math.floor(rest / 256)) bytes[5 - place] = rest % 256;
@@ -21,12 +21,11 @@ export function newMessage(cid, session, text, at) {
   return { cid, session, text, at, state: "sending", code: "", reason: "" };
 }
 
-/** @param {object} message */
 export function pack(message) {
   return JSON.stringify(message);
 }
 
-/** Read a stored message; null for anything that is none. @param {string|null} stored */
+/** Read a stored message; null for anything that is none. */
 export function unpack(stored) {
   try {
     const { cid, session, text, at, state, code, reason } = JSON.parse(stored ?? "");
@@ -43,10 +42,7 @@ export function unpack(stored) {
   }
 }
 
-/**
- * Why a text cannot be sent, or "".
- * @param {string} text @param {number} chars @param {number} frameBytes @param {{text_chars_max?: number, frame_bytes_max?: number}} limits
- */
+/** Why a text cannot be sent, or "". */
 export function fault(text, chars, frameBytes, limits) {
   if (!text.trim()) return "Write something first.";
   const charsMax = limits.text_chars_max ?? Infinity;

@@ -6,13 +6,12 @@
  * Why   a reload, a bookmark and the back button lead to the same conversation
  */
 
-/** @param {string} hash */
 export function read(hash) {
-  const [, bot, session] = hash.replace(/^#/, "").split("/").map(decoded);
+  const [start, bot, session] = hash.replace(/^#/, "").split("/").map(decoded);
+  if (start) return { bot: null, session: null };
   return { bot: bot || null, session: (bot && session) || null };
 }
 
-/** @param {string|null} bot @param {string|null} session */
 export function write(bot, session) {
   if (!bot) return "#";
   return `#/${encodeURIComponent(bot)}${session ? `/${encodeURIComponent(session)}` : ""}`;

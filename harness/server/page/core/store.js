@@ -34,7 +34,6 @@ function unread() {
   return { joined: false, fresh: true, epoch: null, seq: 0, entries: [], more: false, gap: "", trouble: null };
 }
 
-/** @param {ReturnType<typeof start>} state @param {any} event */
 export function reduce(state, event) {
   switch (event.type) {
     case "link":

@@ -6,7 +6,6 @@
  * Why   `at` and `chars` of a frame must mean the same on both sides, with an emoji in the text too
  */
 
-/** @param {string} text */
 export function points(text) {
   let count = text.length;
   for (let place = 0; place < text.length - 1; place++) {
@@ -15,24 +14,24 @@ export function points(text) {
   return count;
 }
 
-/** Leave out the first `count` characters. @param {string} text @param {number} count */
+/** Leave out the first `count` characters. */
 export function dropPoints(text, count) {
   let place = 0;
   for (; count > 0 && place < text.length; count--) place += isPair(text, place) ? 2 : 1;
   return text.slice(place);
 }
 
-/** Bytes of a text in UTF-8. @param {string} text */
+/** Bytes of a text in UTF-8. */
 export function bytes(text) {
   return new TextEncoder().encode(text).length;
 }
 
-/** "1 message", "3 messages". @param {number} count @param {string} noun */
+/** "1 message", "3 messages". */
 export function many(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Whole seconds until a moment, never below 0. @param {number|null} until @param {number} now both in ms */
+/** Whole seconds until a moment, never below 0; both in ms. */
 export function secondsLeft(until, now) {
   return until === null ? 0 : Math.max(0, Math.ceil((until - now) / 1000));
 }

@@ -9,7 +9,6 @@
 export const MESSAGES_MAX = 300;
 export const STEP = 100;
 
-/** @param {number} count @param {number|null} end @returns {[number, number]} */
 export function range(count, end) {
   const to = Math.min(count, end ?? count);
   return [Math.max(0, to - MESSAGES_MAX), to];

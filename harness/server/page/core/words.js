@@ -25,17 +25,17 @@ const FAILURES = {
   "bot-silent": "The bot said nothing for too long.",
 };
 
-/** Why a message was not taken. @param {string} code @param {string} message */
+/** Why a message was not taken. */
 export function refusal(code, message) {
   return REFUSALS[code] ?? sentence(message || code || "The service refused it");
 }
 
-/** Why a reply failed. @param {string} code @param {string} message */
+/** Why a reply failed. */
 export function failure(code, message) {
   return FAILURES[code] ?? sentence(message || code || "The reply failed");
 }
 
-/** The banner of a breaker that is not closed: [title, detail]. @param {string} breaker @param {number} seconds left */
+/** The banner of a breaker that is not closed: [title, detail]. */
 export function banner(breaker, seconds) {
   if (breaker === "open" && seconds > 0) {
     return [UNAVAILABLE, `It failed too often and gets a rest. Next try in ${seconds} s.`];
@@ -43,14 +43,14 @@ export function banner(breaker, seconds) {
   return [UNAVAILABLE, "The next message tests it."];
 }
 
-/** State of a bot in one or two words. @param {{state: string, breaker: string}} bot */
+/** State of a bot in one or two words. */
 export function botState(bot) {
   if (bot.breaker === "open") return "recovering";
   if (bot.breaker === "half-open") return "testing";
   return bot.state;
 }
 
-/** What a bot is doing. @param {{in_flight: number, queued: number, restarts: number}} bot */
+/** What a bot is doing. */
 export function botWork(bot) {
   const parts = [];
   if (bot.in_flight) parts.push(`${bot.in_flight} replying`);
@@ -59,15 +59,15 @@ export function botWork(bot) {
   return parts.join(", ");
 }
 
-/** The connection in words. @param {{state: string, attempt: number}} link @param {number} seconds left */
+/** The connection in words. */
 export function connection(link, seconds) {
   if (link.state === "online") return "Connected";
-  if (link.attempt === 0) return "Connecting …";
-  if (link.state === "connecting") return `Reconnecting (attempt ${link.attempt}) …`;
+  if (link.attempt === 0) return "Connecting";
+  if (link.state === "connecting") return `Reconnecting (attempt ${link.attempt})`;
   return `Reconnecting in ${seconds} s (attempt ${link.attempt})`;
 }
 
-/** The foot of a session in the list. @param {number} messages @param {string} when */
+/** The foot of a session in the list. */
 export function sessionLine(messages, when) {
   return `${messages ? many(messages, "message") : "empty"} · ${when}`;
 }

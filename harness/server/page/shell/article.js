@@ -23,18 +23,17 @@ export class Article {
   #stream = null;
   #actions = "";
 
-  /** @param {any} entry @param {string} author */
   constructor(entry, author) {
     const id = `h-${entry.key}`;
     this.#time = el("time", { datetime: new Date(entry.at).toISOString() }, clock(entry.at));
     this.#words = el("div", { class: entry.role === "bot" ? "prose" : "typed" });
     this.#note = el("div", { class: "note" });
     this.element = el("article", { class: `message ${entry.role}`, "aria-labelledby": id, tabindex: "-1" },
-      el("h3", { id }, el("span", { class: "author" }, author), " ", this.#time), this.#words, this.#note);
+      el("h2", { id }, el("span", { class: "author" }, author), " ", this.#time), this.#words, this.#note);
     if (entry.role === "bot") this.#stream = new MarkdownStream(this.#words);
   }
 
-  /** @returns {boolean} whether it wants to be shown again as time passes */
+  /** Give back whether it wants to be shown again as time passes. */
   show(entry, now, online) {
     const stamp = isOpen(entry) || entry.state === "sending" ? `${online} ${Math.floor((now - entry.at) / 1000)}` : "";
     const restless = stamp !== "";

@@ -15,7 +15,6 @@ import { keepDraft, keptDraft } from "./keep.js";
 
 const NEAR_LIMIT = 0.8;
 
-/** @param {{say: (text: string) => Promise<boolean>, stop: () => void}} actions */
 export function composer(actions) {
   const box = get("message"), form = get("composer");
   let place = null, state = null, busy = false;

@@ -10,7 +10,6 @@ import { chosen, fields } from "../core/options.js";
 import { attribute, el, get, text } from "./dom.js";
 import { launchBot, listBots, removeBot } from "./http.js";
 
-/** @param {{launched: (status: any) => void, listed: (answer: any) => void}} actions */
 export function launchDialog(actions) {
   const dialog = get("launch");
   let behaviours = {}, wanted = "", known = [];
@@ -80,7 +79,6 @@ export function launchDialog(actions) {
   return { open };
 }
 
-/** @param {{removed: (bot: string) => void}} actions */
 export function removeDialog(actions) {
   const dialog = get("remove");
   let bot = "";

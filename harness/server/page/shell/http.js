@@ -9,7 +9,6 @@
 const ANSWER_MAX_MS = 10_000;
 
 export class CallError extends Error {
-  /** @param {string} code @param {string} message */
   constructor(code, message) {
     super(message);
     this.code = code;

@@ -25,13 +25,13 @@ export function keptMessage(cid) {
   return unpack(take(OUTBOX + cid));
 }
 
-/** Unsent messages of a session, oldest first. @param {string} session */
+/** Unsent messages of a session, oldest first. */
 export function keptMessages(session) {
   return names().filter((name) => name.startsWith(OUTBOX)).map((name) => unpack(take(name)))
     .filter((message) => message?.session === session).sort((one, other) => (one.cid < other.cid ? -1 : 1));
 }
 
-/** @param {string} place a session, or a bot before its first message */
+/** A draft belongs to a session, or to a bot before its first message. */
 export function keepDraft(place, text) {
   if (text) put(DRAFT + place, text);
   else drop(DRAFT + place);
@@ -41,7 +41,7 @@ export function keptDraft(place) {
   return take(DRAFT + place) ?? "";
 }
 
-/** Call back when another tab took a message out of its outbox. @param {(cid: string) => void} heard */
+/** Call back when another tab took a message out of its outbox. */
 export function onForgotten(heard) {
   addEventListener("storage", (event) => {
     if (event.key?.startsWith(OUTBOX) && event.newValue === null) heard(event.key.slice(OUTBOX.length));

@@ -29,11 +29,7 @@ export class Link {
   #seq = 0;
   #unacked = 0;
 
-  /**
-   * @param {string} address
-   * @param {() => {session: string|null, epoch: string|null, last_seq: number}} hello what the next hello says
-   * @param {{frame: (frame: any) => void, link: (link: any) => void, joining: () => void}} on
-   */
+  /** `hello()` gives what the next hello says; `on` hears `frame`, `link` and `joining`. */
   constructor(address, hello, on) {
     [this.#address, this.#hello, this.#on] = [address, hello, on];
     setInterval(() => this.#tick(), TICK_MS);
@@ -57,7 +53,7 @@ export class Link {
     else if (this.#socket === null && !this.#retry) this.#open();
   }
 
-  /** @returns {boolean} whether it went out */
+  /** Give back whether it went out. */
   send(frame) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(frame));

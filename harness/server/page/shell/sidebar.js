@@ -11,7 +11,6 @@ import { arrange, attribute, el, get, text } from "./dom.js";
 
 const PAGE = 30;
 
-/** @param {{select: (bot: string, session?: string|null) => void, fresh: () => void, redraw: () => void}} actions */
 export function sidebar(actions) {
   const narrow = matchMedia("(max-width: 47.99rem)");
   const bots = new Map(), rows = new Map();

@@ -13,7 +13,6 @@ import { attribute, get, text } from "./dom.js";
 
 const FIRST_TRY_MS = 1_500;
 
-/** @param {{wake: () => void, calm: () => void}} actions @param {{polite: Function, urgent: Function}} say */
 export function status(actions, say) {
   const begun = Date.now();
   let breaker = "closed", bot = null, spoken = "";
@@ -60,7 +59,7 @@ export function status(actions, say) {
     text(get("connection-text"), words);
     const lost = link.state !== "online" && (link.attempt > 0 || now - begun > FIRST_TRY_MS);
     attribute(get("strip"), "hidden", !lost);
-    if (lost) text(get("strip-text"), `${words}. What you write is kept.`.replace(" ….", " …"));
+    if (lost) text(get("strip-text"), `${words}. What you write is kept.`);
     attribute(get("strip-now"), "hidden", link.state !== "waiting");
     const kind = lost ? "lost" : link.state === "online" ? "online" : spoken;
     if (spoken === "online" && kind === "lost") say.urgent("Connection lost. Reconnecting.");
@@ -70,7 +69,7 @@ export function status(actions, say) {
   }
 
   return {
-    /** @returns {boolean} whether it wants to be shown again as time passes */
+    /** Give back whether it wants to be shown again as time passes. */
     show(state, now) {
       const selected = selectedBot(state);
       head(state, selected);

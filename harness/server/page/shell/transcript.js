@@ -2,9 +2,8 @@
  *
  * In    the state; scrolling and clicks
  * Out   articles in #feed; what the reader asks for, through `actions`
- * Rule  at most 300 messages in the document; the bottom is held by CSS (column-reverse), never by script;
- *       what is read does not move when something arrives
- * Why   script that holds the bottom detaches itself, or drags a reader away from what they read
+ * Rule  at most 300 messages in the document; CSS (column-reverse) holds the bottom, script never does
+ * Why   script that holds the bottom detaches itself, or drags readers away from what they read
  */
 
 import { selectedBot } from "../core/store.js";
@@ -14,7 +13,6 @@ import { arrange, attribute, get, text } from "./dom.js";
 
 const AWAY_PX = 160;
 
-/** @param {{earlier: () => Promise<void>, retry: Function, drop: Function, resend: Function, launch: () => void, drawer: () => void}} actions */
 export function transcript(actions) {
   const scroller = get("scroller"), feed = get("feed");
   const articles = new Map();
@@ -55,7 +53,7 @@ export function transcript(actions) {
     else if (entry && button.dataset.do) actions[button.dataset.do](entry);
   }
 
-  /** @returns {boolean} whether it wants to be shown again as time passes */
+  /** Give back whether it wants to be shown again as time passes. */
   function show(next, now = Date.now()) {
     state = next;
     if (session !== state.session) reset();

@@ -1,0 +1,124 @@
+"""Startup: everything that can be wrong before a service starts, found out before it starts.
+
+In    paths, an address, and the options that they came from
+Out   folders, a lock, an open store, a listening socket; or TargetDownError
+Rule  the error's one line names the path or address, the cause and the option that changes it
+Why   whoever starts a service has the command line before their eyes, not this code
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EADDRINUSE
+from pathlib import Path
+from typing import Final, TypeVar
+
+import psutil
+
+from harness.adapters.sqlite import FILE_NAME, Store
+from harness.errors import StoreError, TargetDownError
+
+T = TypeVar("T")
+BACKLOG: Final = 1024
+UNREAD_MAX_MS: Final = 60_000
+"""A peer that takes no byte for this long is cut off by the kernel; nobody else would ever notice."""
+
+
+def folder(path: Path, option: str) -> None:
+    """Make a folder and prove that it can be written to."""
+    probe = path / f".write-{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise TargetDownError(
+            f"{path}: cannot be written ({error.strerror}); make it a writable folder or choose another with {option}"
+        ) from None
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory: two services on one database would each believe the other's bots are theirs."""
+    with (state_dir / "service.lock").open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read(20).decode("ascii", "replace").strip()
+            raise TargetDownError(
+                f"{state_dir}: another service (process {owner}) uses it; stop that one or choose another --state-dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()).encode())
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def open_store(state_dir: Path) -> Store:
+    """Open the database of a state directory."""
+    try:
+        return Store(state_dir / FILE_NAME)
+    except StoreError as error:
+        raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Give a listening socket; port 0 takes any free one."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, OverflowError) as error:
+        raise TargetDownError(f"{host}:{port} is no address to listen on ({error}); check --host and --port") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MAX_MS)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == EADDRINUSE:
+            raise TargetDownError(
+                f"port {port} on {host} is taken{_holder(port)}: stop it or use --port 0 for a free one"
+            ) from None
+        raise TargetDownError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose others with --host and --port"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _holder(port: int) -> str:
+    """Say who listens on a port, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f" (by pid {connection.pid} {psutil.Process(connection.pid).name()})"
+    except (psutil.Error, OSError):
+        pass
+    return ""
+
+
+def opened(make: Callable[[], T], option: str) -> T:
+    """Open or write a file that ``option`` has named."""
+    try:
+        return make()
+    except OSError as error:
+        where = error.filename or "a file"
+        raise TargetDownError(f"{where}: cannot be written ({error.strerror}); check {option}") from None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a whole file in place at once: whoever waits for it never reads half of it."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)
