@@ -196,13 +196,13 @@ class Desk:
             self.do(Record(moved))
         record.why = why
         self._watch_breaker(record)
+        self.dispatch(record)  # Before telling: opening empties the queue, closing fills the places.
         if record.breaker.state is State.HALF_OPEN and record.state == "restarting":
             # No restarts while open: the cooldown is also the bot's. The probe needs somebody to talk to.
             record.restarts += 1
             self.start(record)
         else:
             self.tell(record)
-        self.dispatch(record)
 
     def _watch_breaker(self, record: BotRecord) -> None:
         wake = record.breaker.wake_at()

@@ -74,6 +74,7 @@ class Connection:
         head_seq: int,
         recovered: bool,
         messages: Sequence[Message] | None,
+        more: bool,
         settings: Settings,
         statuses: Sequence[BotStatus],
     ) -> None:
@@ -88,6 +89,7 @@ class Connection:
             "head_seq": head_seq,
             "recovered": recovered,
             "messages": messages,
+            "more": more,
             "limits": {"text_chars_max": settings.text_chars_max, "frame_bytes_max": settings.frame_bytes_max},
             "bots": statuses,
         }

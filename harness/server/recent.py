@@ -20,9 +20,11 @@ CHARS_MAX: Final = 200_000
 """About this many characters in all: many programs read no WebSocket message above 1 MiB."""
 
 
-def recent(store: Store, welcome: Welcome) -> list[Message]:
-    """Give the newest messages of the session; StoreError if they cannot be read."""
-    messages = store.messages(welcome.session, MESSAGES_MAX)
+def recent(store: Store, welcome: Welcome) -> tuple[list[Message], bool]:
+    """Give the newest messages of the session, and whether there are older ones; StoreError if they cannot be read."""
+    messages = store.messages(welcome.session, MESSAGES_MAX + 1)
+    older = len(messages) > MESSAGES_MAX
+    messages = messages[-MESSAGES_MAX:]
     place = {message.mid: number for number, message in enumerate(messages)}
     for turn, text in welcome.partials.items():
         number = place.get(turn)
@@ -32,7 +34,8 @@ def recent(store: Store, welcome: Welcome) -> list[Message]:
             continue
         asked = store.message(welcome.session, turn + QUESTION)
         messages.append(Message(turn, asked.cid if asked else "", "bot", text, "streaming", "", time()))
-    return _fitting(messages)
+    fitting = _fitting(messages)
+    return fitting, older or len(fitting) < len(messages)
 
 
 def _fitting(messages: list[Message]) -> list[Message]:

@@ -33,6 +33,7 @@ from harness.core.events import (
     BotStatus,
     BreakerMoved,
     CancelTurn,
+    Delta,
     Fact,
     ForgetBot,
     Publish,
@@ -258,7 +259,13 @@ class Service:
         """Carry out what does not depend on the rows that were refused, then tell the engine which these were."""
         refused = [row for row in batch.rows if isinstance(row, SaveMessage)]
         turns = {row.mid.removesuffix(QUESTION) for row in refused}
-        self._carry_out([act for act in batch.acts if _turn_of(act) not in turns], batch.at)
+        for act in batch.acts:
+            turn = _turn_of(act)
+            if turn is None or turn not in turns:
+                self._carry_out((act,), batch.at)
+            elif isinstance(act, Publish):
+                # Its number is spent: an empty piece takes its place, or clients would look for what they missed.
+                self.hub.publish(act.session, act.seq, Delta(turn, 0, ""))
         for row in refused:
             self.handle(SaveFailed(row.session, row.cid, row.mid, batch.why))
 
@@ -334,7 +341,7 @@ class Service:
         if connection is None or connection.session != act.session:
             return  # Gone, or gone on to another session, while this waited for the store.
         try:
-            messages = None if act.recovered else recent(self.store, act)
+            messages, more = (None, False) if act.recovered else recent(self.store, act)
         except StoreError as error:
             connection.close(1011, f"the store cannot be read: {error}"[:120])
             return
@@ -344,6 +351,7 @@ class Service:
             head_seq=act.head_seq,
             recovered=act.recovered,
             messages=messages,
+            more=more,
             settings=self.settings,
             statuses=self.statuses(),
         )

@@ -160,6 +160,7 @@ def _hello(service: Service, connection: Connection, body: Body) -> None:
             head_seq=0,
             recovered=False,
             messages=[],
+            more=False,
             settings=service.settings,
             statuses=service.statuses(),
         )

@@ -200,7 +200,7 @@ def test_the_banner_comes_and_goes_with_the_breaker(chat: Any, play: Play, tab: 
             await page.say("two kills it")
             second = await last_cid(page, 2)
             await expect(page.reply(second)).to_have_attribute("data-state", "failed")
-            await expect(page.reply(second)).to_contain_text("stopped in the middle")
+            await expect(page.reply(second)).to_contain_text("died in the middle")
             await expect(page.banner).to_have_attribute("data-breaker", "open")
             await expect(page.banner).to_contain_text("Bot Unavailable (recovering)")
             await page.say("three is refused")

@@ -341,6 +341,28 @@ def test_who_reads_too_slowly_is_sent_away_and_can_resume(chat: Served) -> None:
     run(story())
 
 
+def test_a_welcome_is_bounded_and_says_that_there_is_more(steady: Served) -> None:
+    bot = steady.launch("echo", prefix="")
+    long, many = steady.session(bot), steady.session(bot)
+
+    async def story() -> None:
+        async with steady.joined(long) as talk:
+            for number in range(5):
+                await talk.say(f"c{number}", "x" * 30_000)
+        async with steady.joined(many) as talk:
+            for number in range(26):
+                await talk.say(f"c{number}", "x")
+        async with steady.joined(long) as talk:
+            assert (len(talk.welcome["messages"]), talk.welcome["more"]) == (6, True)
+            assert talk.welcome["messages"][-1]["cid"] == "c4"
+        async with steady.joined(many) as talk:
+            assert (len(talk.welcome["messages"]), talk.welcome["more"]) == (50, True)
+        async with steady.joined(steady.session(bot)) as talk:
+            assert (talk.welcome["messages"], talk.welcome["more"]) == ([], False)
+
+    run(story())
+
+
 def test_moving_to_another_session_leaves_the_first(steady: Served) -> None:
     bot = steady.launch("echo")
     first, second = steady.session(bot), steady.session(bot)

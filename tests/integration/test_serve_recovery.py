@@ -178,7 +178,7 @@ def test_what_cannot_be_saved_is_rejected_and_nothing_stored_is_lost(service: Se
         return (await talk.until("rejected"))[-1]
 
     async def story() -> None:
-        async with service.joined(session) as talk, service.joined(waiting) as other:
+        async with service.joined(session) as talk, service.joined(waiting) as other, service.joined(session) as tab:
             assert (await talk.say("c1", "before"))[-1]["type"] == "end"
             await other.tell(type="say", cid="w1", text="wait for me")
             await other.until("accepted")
@@ -200,6 +200,10 @@ def test_what_cannot_be_saved_is_rejected_and_nothing_stored_is_lost(service: Se
             await talk.tell(type="say", cid="c4", text="after")
             while (await talk.until("end"))[-1]["cid"] != "c4":
                 pass
+            # Another tab of the session has seen no gap, and the failures by name.
+            log = await tab.until("end") + await tab.until("end")
+            assert [frame["seq"] for frame in log] == list(range(1, len(log) + 1))
+            assert [frame["cid"] for frame in log if frame["type"] == "failed"] == ["c2", "c3"]
 
     run(story())
     stored = service.messages(session)

@@ -358,6 +358,8 @@ def test_opening_fails_what_was_queued(chat: Chat) -> None:
     chat.do(BotStarted("a", 8))
     acts = chat.die()
     assert [frame.code for frame in frames(acts, Failed)] == ["circuit-open"]
+    told = of(acts, TellAll)[-1].status
+    assert (told.breaker, told.queued) == ("open", 0)
     assert [move.after for move in recorded(acts, BreakerMoved)] == ["open"]
 
 

@@ -9,7 +9,7 @@
 import { newCid, newMessage } from "./core/outbox.js";
 import { read, write } from "./core/route.js";
 import { openTurns, reduce, start } from "./core/store.js";
-import { refusal } from "./core/words.js";
+import { failure, refusal } from "./core/words.js";
 import { announcer } from "./shell/announcer.js";
 import { composer } from "./shell/composer.js";
 import { launchDialog, removeDialog } from "./shell/dialogs.js";
@@ -112,7 +112,7 @@ function heard(frame) {
       if (state !== before) say.polite(frame.state === "cancelled" ? "Reply stopped." : `Reply complete. ${spoken(frame.turn)}`);
       break;
     case "failed":
-      if (state !== before) say.urgent(`The reply failed. ${refusal(frame.code, frame.message ?? "")}`);
+      if (state !== before) say.urgent(`The reply failed: ${failure(frame.code, frame.message ?? "")}`);
       break;
     case "error":
       complaint(frame);

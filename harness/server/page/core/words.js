@@ -19,12 +19,6 @@ const REFUSALS = {
   "not-saved": "The service cannot save messages now. Tell its operator; your text is kept here.",
 };
 
-const FAILURES = {
-  "circuit-open": `${UNAVAILABLE}.`,
-  "bot-gone": "The bot stopped in the middle of its reply.",
-  "bot-silent": "The bot said nothing for too long.",
-};
-
 /** Why a message was not taken. */
 export function refusal(code, message) {
   return REFUSALS[code] ?? sentence(message || code || "The service refused it");
@@ -32,7 +26,7 @@ export function refusal(code, message) {
 
 /** Why a reply failed. */
 export function failure(code, message) {
-  return FAILURES[code] ?? sentence(message || code || "The reply failed");
+  return code === "circuit-open" ? `${UNAVAILABLE}.` : sentence(message || code || "The reply failed");
 }
 
 /** The banner of a breaker that is not closed: [title, detail]. */
@@ -73,7 +67,5 @@ export function sessionLine(messages, when) {
 }
 
 function sentence(text) {
-  const clean = text.trim();
-  const start = clean.charAt(0).toUpperCase() + clean.slice(1);
-  return /[.!?…]$/.test(start) ? start : `${start}.`;
+  return /[.!?…]\s*$/.test(text) ? text : `${text}.`; // No capital: it may begin with a bot's name.
 }
