@@ -44,7 +44,8 @@ INVARIANTS: Final[tuple[str, ...]] = (
 )
 """Must be 0 in every case, whether a scenario asks or not. Whoever breaks one of them fails in an unfit run too."""
 LAG_MS_MAX: Final = 50.0
-"""A generator that sends later than this measures itself; or later than 5 % of the tightest response bound."""
+LAG_SHARE_MAX: Final = 0.25
+"""A generator whose own delay is more than this share of a time that is bounded measures itself."""
 CPU_SHARE_MAX: Final = 0.9
 CPU_SAMPLES_MIN: Final = 3
 CLOCK_SLACK_S: Final = 0.05
@@ -192,7 +193,7 @@ def _overloaded(story: Story, scenario: Scenario, measures: Measures) -> Iterato
         yield _no_verdict("messages were sent before they were meant to be: sender and journal use different clocks")
         return
     lag, limit = measures.values.get("generator_lag_ms_p99"), _lag_limit(scenario)
-    if lag is not None and lag > limit:
+    if lag is not None and limit is not None and lag > limit:
         yield _no_verdict(
             f"the load generator was overloaded: it sent up to {number(lag)} ms late (p99), "
             f"at most {number(limit)} ms is fit to measure with"
@@ -205,12 +206,13 @@ def _overloaded(story: Story, scenario: Scenario, measures: Measures) -> Iterato
         )
 
 
-def _lag_limit(scenario: Scenario) -> float:
-    tightest = min(
-        (bound.max for name, bound in scenario.expect.items() if name.startswith("response_ms") and bound.max),
-        default=0.0,
-    )
-    return max(LAG_MS_MAX, tightest / 20.0)
+def _lag_limit(scenario: Scenario) -> float | None:
+    """How late a generator may send: a late one adds its own delay to every time, but loses and doubles nothing.
+
+    A quarter of the tightest bound on a time, at least LAG_MS_MAX; None where no time is bounded.
+    """
+    bounds = [bound.max for name, bound in scenario.expect.items() if FIGURES[name].unit == "ms" and bound.max]
+    return max(LAG_MS_MAX, min(bounds) * LAG_SHARE_MAX) if bounds else None
 
 
 def _no_verdict(text: str) -> Finding:

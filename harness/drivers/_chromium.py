@@ -25,6 +25,7 @@ from harness.errors import TargetDownError
 
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CLOSE_MAX_S: Final = 10.0
+PATH_CHARS_MAX: Final = 40
 START_MAX_MS: Final = 30_000
 ARGUMENTS: Final = (
     "--disable-dev-shm-usage",  # Containers give 64 MB to /dev/shm; a page needs more.
@@ -39,7 +40,7 @@ ARGUMENTS: Final = (
 @asynccontextmanager
 async def open_chromium(guardian: Guardian) -> AsyncIterator[Browser]:
     """Start a browser; TargetDownError says what to install."""
-    folder = Path(tempfile.mkdtemp(prefix="harness-browser-"))
+    folder = Path(tempfile.mkdtemp(prefix="harness-", dir=_roomy_tmp()))
     guardian.watch_path(folder)
     try:
         with _environment(guardian.env() | {"TMPDIR": str(folder)}):
@@ -68,7 +69,7 @@ async def _launch(playwright: Playwright, env: dict[str, str | float | bool]) ->
     """Take Playwright's own download, which fits it best, else what is installed."""
     arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-    problem = "no browser is installed"
+    problem = "none is installed"
     for program in (None, found):
         try:
             return await playwright.chromium.launch(
@@ -81,13 +82,28 @@ async def _launch(playwright: Playwright, env: dict[str, str | float | bool]) ->
                 handle_sighup=False,
             )
         except Error as error:
-            problem = error.message if program else problem
+            problem = f"{program} does not start: {_cause(error.message)}" if program else problem
         if found is None:
             break
-    said = problem.strip().splitlines()[0]
     raise TargetDownError(
-        f"no Chromium to drive ({said}): run `python -m playwright install chromium`, or install the package chromium"
+        f"no Chromium to drive ({problem}): run `python -m playwright install chromium`, or install the package chromium"
     )
+
+
+def _cause(message: str) -> str:
+    """Find the browser's own last word in Playwright's message: "[pid=1][err] [...:FATAL:file.cc:3] words"."""
+    lines = message.strip().splitlines()
+    fatal = next((line for line in lines if ":FATAL:" in line), lines[0] if lines else "no reason given")
+    return fatal.rpartition("] ")[2][:200]
+
+
+def _roomy_tmp() -> str | None:
+    """Give a folder for temporary files whose path is short: Chromium puts a socket below it, whose path has 107 bytes.
+
+    None is the usual one.
+    """
+    usual = tempfile.gettempdir()
+    return "/tmp" if len(usual) > PATH_CHARS_MAX and os.access("/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp is safe
 
 
 def _browser_env(guardian: Guardian, folder: Path) -> dict[str, str | float | bool]:

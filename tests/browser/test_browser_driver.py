@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -166,8 +167,7 @@ def test_without_a_browser_one_line_says_what_to_install(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_behind_however_it_ends(tmp_path: Path, number: int) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp(dir="/tmp"))  # Short: Chromium puts a socket into it.
     env = {**os.environ, "TMPDIR": str(temporary)}
     command = [sys.executable, "-c", DRIVE, str(tmp_path), json.dumps(BREAKER)]
     with subprocess.Popen(
@@ -188,3 +188,4 @@ def test_nothing_is_left_behind_however_it_ends(tmp_path: Path, number: int) -> 
     while any(temporary.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list(temporary.iterdir()) == []
+    temporary.rmdir()

@@ -189,6 +189,16 @@ def test_a_little_lateness_is_forgiven(samples: Samples) -> None:
     assert one(late(samples.chat(distance="wired"), 0.03)).outcome is Outcome.PASS
 
 
+def test_lateness_does_not_matter_where_only_counts_are_bounded(samples: Samples) -> None:
+    entries = late(samples.chat(distance="wired"), 0.4)
+    started = next(place for place, entry in enumerate(entries) if isinstance(entry.fact, CaseStarted))
+    fact = entries[started].fact
+    assert isinstance(fact, CaseStarted)
+    bounds = {"messages_lost": {"max": 0}}
+    entries[started] = replace(entries[started], fact=replace(fact, scenario={**fact.scenario, "expect": bounds}))
+    assert one(entries).outcome is Outcome.PASS
+
+
 def test_a_generator_without_a_moment_to_spare_leaves_no_verdict(samples: Samples) -> None:
     busy = [
         replace(entry, fact=replace(entry.fact, cpu_share=0.97)) if isinstance(entry.fact, GeneratorSeen) else entry
