@@ -100,9 +100,11 @@ def _run(options: argparse.Namespace) -> int:
     from harness.adapters.status import StatusFile
     from harness.progress import Live, Plain
 
+    jobs = _jobs(options)
     order = runner.Order(
-        what=options.what,
-        jobs=_jobs(options),
+        # A file is called by its name here, not by the way to it on somebody's disk.
+        what=jobs[0].named.name if options.what.endswith(".toml") else options.what,
+        jobs=jobs,
         state_dir=options.state_dir,
         reports_dir=options.reports_dir,
         seed=options.seed,

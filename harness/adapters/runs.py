@@ -25,7 +25,7 @@ SAME_SECOND_MAX: Final = 100
 
 def new(reports: Path, what: str) -> Path:
     """Make a folder that no other run has; UsageError if there is no place for it."""
-    slug = re.sub(r"[^a-z0-9]+", "-", what.removesuffix(".toml").lower()).strip("-")[-40:]
+    slug = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")[-40:]
     stem = f"{datetime.now(UTC).astimezone():%Y-%m-%dT%H-%M-%S}-{slug or 'run'}"
     try:
         (reports / "runs").mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,8 @@ class Store:
                 raise
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: the store cannot be opened ({error})") from None
+        # One cursor each: a connection keeps weak references to its last 200, which looks like memory that moves.
+        self._write_cursor, self._read_cursor = self._writing.cursor(), self._reading.cursor()
         self._jobs: SimpleQueue[tuple[Sequence[Group], Done] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_on, name="store-writer", daemon=True)
         self._thread.start()
@@ -160,24 +162,24 @@ class Store:
 
     def _transact(self, groups: Sequence[Group]) -> str:
         try:
-            self._writing.execute("BEGIN IMMEDIATE")
+            self._write_cursor.execute("BEGIN IMMEDIATE")
             try:
                 now = time.time()
                 for group in groups:
                     for row in group:
                         self._put(row, now)
-                self._writing.execute("COMMIT")
+                self._write_cursor.execute("COMMIT")
             except BaseException:
                 # SQLite has rolled back by itself after some errors (disk full among them).
                 if self._writing.in_transaction:
-                    self._writing.execute("ROLLBACK")
+                    self._write_cursor.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
             return f"{self.path}: {error}"
         return ""
 
     def _put(self, row: Row, now: float) -> None:
-        run = self._writing.execute
+        run = self._write_cursor.execute
         match row:
             case SaveMessage(mid, session, role, cid, text, state, error):
                 run(_SAVE, (mid, session, cid, role, text, state, error, now))
@@ -244,7 +246,7 @@ class Store:
 
     def _read(self, sql: str, *values: str | int) -> list[Any]:
         try:
-            return self._reading.execute(sql, values).fetchall()
+            return self._read_cursor.execute(sql, values).fetchall()
         except (sqlite3.Error, UnicodeError) as error:
             raise StoreError(f"{self.path}: {error}") from None
 

@@ -176,6 +176,11 @@ class Engine:
         if turn is None or not fact.text:
             return  # Cancelled, timed out, or from before a restart: nobody waits for it.
         desk, settings = self._desk, self._settings
+        if turn.chars + len(fact.text) > settings.reply_chars_max:
+            said = f"{fact.bot} said more than {settings.reply_chars_max:,} characters and was stopped"
+            desk.do(CancelTurn(fact.bot, fact.turn))
+            desk.close(turn, "reply-too-long", ok=False, message=said)
+            return
         if turn.first_s is None:
             turn.first_s = desk.now - turn.since
             turn.checkpoint = desk.now + settings.checkpoint_s

@@ -31,6 +31,8 @@ class Settings:
     """Bots that may run at once."""
     text_chars_max: int = 32_000
     """Characters in one message."""
+    reply_chars_max: int = 1_000_000
+    """Characters in one reply; a bot that says more has failed its turn."""
     frame_bytes_max: int = 131_072
     """Bytes in one WebSocket message; a larger one gets an error frame."""
     log_frames_max: int = 10_000

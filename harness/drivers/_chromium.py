@@ -85,9 +85,8 @@ async def _launch(playwright: Playwright, env: dict[str, str | float | bool]) ->
             problem = f"{program} does not start: {_cause(error.message)}" if program else problem
         if found is None:
             break
-    raise TargetDownError(
-        f"no Chromium to drive ({problem}): run `python -m playwright install chromium`, or install the package chromium"
-    )
+    cure = "run `python -m playwright install chromium`, or install your distribution's package chromium"
+    raise TargetDownError(f"no Chromium to drive ({problem}): {cure}")
 
 
 def _cause(message: str) -> str:

@@ -103,6 +103,8 @@ def test_the_store_takes_frames_twice_late_and_out_of_order(service_page: Any) -
     assert found["rejected"][-1] == ["u:x", "failed", "mine"]
     assert found["late"][-2:] == [["u:x", "accepted"], ["r:t9", "waiting"]]
     assert found["open"] == ["t1", "t2"]
+    assert found["stale"] == [["online"], ["online"]]
+    assert found["news"] == ["starting"]
 
 
 def test_the_small_modules(service_page: Any) -> None:

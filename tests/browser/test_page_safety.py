@@ -143,7 +143,7 @@ WIDE_THINGS = (
 )
 
 
-@pytest.mark.parametrize("width", [320, 390, 767, 768, 1280])
+@pytest.mark.parametrize("width", [320, 767, 768, 1280])
 def test_no_width_scrolls_sideways_and_targets_are_large(service: Any, play: Play, tab: Tab, width: int) -> None:
     name = "a-bot-with-a-name-of-forty-characters-xy"
     service.launch("echo", name)

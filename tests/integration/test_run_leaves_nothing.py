@@ -1,4 +1,7 @@
-"""After a run, however it ended, no process, no temporary file and no open port of it is left."""
+"""After a leak check that was stopped, and after runs that end by themselves, nothing is left.
+
+Runs that are stopped at the other distances: test_nothing_left.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from harness.errors import EXIT_INTERRUPTED, EXIT_PASS, EXIT_TARGET_DOWN
 
 GONE_MAX_S = 40.0
 LOAD = 'load = { users = 3, say_every_s = 0.2 }\nbots = [{ behaviour = "echo", count = 2 }]\n'
-LONG = f'name = "n"\nwhy = "w"\nduration_s = 60\n{LOAD}'
 SHORT = f'name = "n"\nwhy = "w"\nduration_s = 2\n{LOAD}'
 LEAK = f"{SHORT}memory = {{ cycles = 100, warm_up = 1, messages = 100 }}\n"
 
@@ -78,17 +80,9 @@ def assert_nothing_is_left(cwd: Path, processes: list[psutil.Process]) -> None:
     temporary(cwd).rmdir()
 
 
-CASES = [
-    pytest.param(LONG, "wired", "users for", id="wired"),
-    pytest.param(LEAK, "wired", "cycle 1 of", id="leak check"),
-    pytest.param(LONG, "browser", "person for", id="browser"),
-]
-
-
-@pytest.mark.parametrize(("scenario", "distance", "sign"), CASES)
-def test_kill_9_of_the_run_itself(tmp_path: Path, scenario: str, distance: str, sign: str) -> None:
-    with running(tmp_path, scenario, distance) as process:
-        read_until(process, sign)
+def test_kill_9_of_a_leak_check(tmp_path: Path) -> None:
+    with running(tmp_path, LEAK, "wired") as process:
+        read_until(process, "cycle 1 of")
         processes = family(process.pid)
         assert len(processes) >= 4, "the service, two bots and a guardian at least"
         process.kill()
@@ -96,10 +90,9 @@ def test_kill_9_of_the_run_itself(tmp_path: Path, scenario: str, distance: str, 
     assert_nothing_is_left(tmp_path, processes)
 
 
-@pytest.mark.parametrize(("scenario", "distance", "sign"), CASES)
-def test_ctrl_c(tmp_path: Path, scenario: str, distance: str, sign: str) -> None:
-    with running(tmp_path, scenario, distance) as process:
-        read_until(process, sign)
+def test_ctrl_c_in_a_leak_check(tmp_path: Path) -> None:
+    with running(tmp_path, LEAK, "wired") as process:
+        read_until(process, "cycle 1 of")
         processes = family(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None

@@ -65,6 +65,7 @@ SETTINGS = Settings(
     turns_max=2,
     queue_max=2,
     text_chars_max=20,
+    reply_chars_max=30,
     sessions_max=2,
     log_frames_max=50,
     checkpoint_s=1.0,
@@ -337,6 +338,15 @@ def test_late_words_of_a_finished_turn_are_dropped(chat: Chat) -> None:
     chat.do(BotEnded("a", turn))
     for fact in (BotSaid("a", turn, "x"), BotEnded("a", turn), BotFailed("a", turn, "c", "m"), BotSaid("b", turn, "x")):
         assert chat.do(fact) == []
+
+
+def test_a_bot_that_never_stops_is_stopped_and_what_it_said_is_kept(chat: Chat) -> None:
+    turn = chat.asked()
+    chat.do(BotSaid("a", turn, "x" * 30))
+    acts = chat.do(BotSaid("a", turn, "y"))
+    assert of(acts, CancelTurn) == [CancelTurn("a", turn)]
+    assert frames(acts, Failed)[0].code == "reply-too-long"
+    assert (chat.store[turn].text, chat.store[turn].state) == ("x" * 30, "failed")
 
 
 # --- The breaker ----------------------------------------------------------------------------------------------------

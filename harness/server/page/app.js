@@ -188,7 +188,7 @@ function go(bot, session, instead = false) {
 }
 
 function launched(status) {
-  happen({ type: "frame", frame: { type: "bot-status", ...status }, now: Date.now() });
+  happen({ type: "launched", status, now: Date.now() });
   say.polite(`${status.bot} was launched.`);
   side.drawer(false);
   select(status.bot);

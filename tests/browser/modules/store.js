@@ -47,5 +47,12 @@ async () => {
   results.late = view(hear(hear(mine, [{ type: "rejected", cid: "x", code: "busy", message: "" }]),
     [{ type: "accepted", seq: 2, cid: "x", mid: "m9", turn: "t9", text: "mine" }])).map(([key, how]) => [key, how]);
   results.open = openTurns(hear(fresh(), log.slice(0, 5)));
+  // An answer that was on its way while the socket told something newer must not win.
+  const status = (state) => ({ bot: "b", behaviour: "echo", state, breaker: "closed", retry_after_s: null });
+  let live = reduce(fresh(), { type: "link", link: { state: "online", attempt: 0, until: null } });
+  live = hear(live, [{ type: "bot-status", ...status("online") }]);
+  const stale = [{ type: "launched", status: status("starting"), now: 0 }, { type: "bots", bots: [status("starting")], now: 0 }];
+  results.stale = stale.map((event) => reduce(live, event).bots.map((bot) => bot.state));
+  results.news = reduce(fresh(), { type: "launched", status: status("starting"), now: 0 }).bots.map((bot) => bot.state);
   return results;
 }

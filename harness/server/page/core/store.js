@@ -55,7 +55,11 @@ export function reduce(state, event) {
     case "trouble":
       return { ...state, trouble: event.trouble };
     case "bots":
+      if (state.known && state.link.state === "online") return state; // The socket tells newer things than this answer.
       return { ...state, bots: event.bots.filter(running).map((bot) => timed(bot, event.now)).sort(byName), known: true };
+    case "launched":
+      if (state.bots.some((bot) => bot.bot === event.status.bot)) return state; // Likewise.
+      return { ...state, bots: withBot(state.bots, event.status, event.now) };
     case "frame":
       return framed(state, event.frame, event.now);
     default:

@@ -2,8 +2,8 @@
  *
  * In    messages, drafts
  * Out   the same after a reload
- * Rule  one entry a message, so that two tabs never overwrite each other; a browser that refuses storage
- *       (private mode, full) costs the survival of a reload and nothing else
+ * Rule  one entry a message, so that two tabs never overwrite each other; a browser that refuses storage costs
+ *       the survival of a reload and nothing else
  * Why   what somebody wrote is kept until the service has it
  */
 
