@@ -12,8 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -21,6 +22,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from harness.adapters.processes import signal_group
+
+if TYPE_CHECKING:
+    from tests.sample_journals import Samples
 
 START_MAX_S = 30.0
 ANSWER_MAX_S = 30.0
@@ -220,6 +224,20 @@ class Talk:
         """Send a message; all frames up to its end."""
         await self.tell(type="say", cid=cid, text=text)
         return await self.until("end", "failed", "rejected")
+
+
+@pytest.fixture(scope="session")
+def samples() -> Samples:
+    """Sample journals, made without drivers; loaded by path, because tests are no package."""
+    name = "sample_journals"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    made: Samples = sys.modules[name].Samples()
+    return made
 
 
 @pytest.fixture
