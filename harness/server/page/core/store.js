@@ -105,8 +105,9 @@ function welcomed(state, frame, now) {
   if (state.session === null) return { ...next, joined: true, fresh: false };
   if (frame.recovered) return { ...next, joined: true, fresh: false, gap: "" };
   const stored = (frame.messages ?? []).map(fromStore);
-  return { ...next, joined: true, fresh: false, gap: "", epoch: frame.epoch, seq: frame.head_seq,
-    entries: merged(state.entries, stored), more: state.more || stored.length >= 50 };
+  const entries = merged(state.entries, stored);
+  const more = entries[0]?.key === stored[0]?.key ? frame.more : state.more; // What stands above the stored part stays.
+  return { ...next, joined: true, fresh: false, gap: "", epoch: frame.epoch, seq: frame.head_seq, entries, more };
 }
 
 function logged(state, frame, now) {
