@@ -63,6 +63,8 @@ class Connection:
         self._frames_max = self._allowed = frames_max
         self._waiting: deque[str | tuple[int, Delta]] = deque()
         self._statuses: dict[str, str] = {}
+        self._welcome = ""
+        """The newest welcome as long as it waits: statuses that come after it must not overtake it."""
         self._closing: tuple[int, str] | None = None
         self._wake = asyncio.Event()
 
@@ -93,7 +95,8 @@ class Connection:
             "limits": {"text_chars_max": settings.text_chars_max, "frame_bytes_max": settings.frame_bytes_max},
             "bots": statuses,
         }
-        self.tell(orjson.dumps(body).decode())
+        self._welcome = orjson.dumps(body).decode()
+        self.tell(self._welcome)
 
     def tell(self, text: str) -> None:
         """Queue a frame that is encoded already."""
@@ -145,7 +148,7 @@ class Connection:
 
     async def _write_waiting(self) -> None:
         while (self._waiting or self._statuses) and self._closing is None:
-            if self._statuses:
+            if self._statuses and not self._welcome:
                 statuses, self._statuses = self._statuses, {}
                 for text in statuses.values():
                     await self._send({"type": "websocket.send", "text": text})
@@ -162,6 +165,8 @@ class Connection:
     def _next(self) -> str:
         item = self._waiting.popleft()
         if isinstance(item, str):
+            if item is self._welcome:
+                self._welcome = ""
             return item
         first, delta = item
         pieces, last, chars = [delta.text], first, len(delta.text)

@@ -4,7 +4,7 @@
  * Out   the next state; the old one stays as it was
  * Rule  no clock, no network, no DOM; a frame that comes twice or out of order changes nothing;
  *       a hole in the log is reported in `gap` and never papered over
- * Why   what is on the screen is a function of this value, so it can be tested without a screen
+ * Why   the screen is a function of this value, so it can be tested without one
  *
  *   entries, oldest first
  *     {key, role: "user", cid, mid, text, at, state: sending | accepted | failed, code, reason, retry (seconds)}
@@ -106,7 +106,7 @@ function welcomed(state, frame, now) {
   if (frame.recovered) return { ...next, joined: true, fresh: false, gap: "" };
   const stored = (frame.messages ?? []).map(fromStore);
   const entries = merged(state.entries, stored);
-  const more = entries[0]?.key === stored[0]?.key ? frame.more : state.more; // What stands above the stored part stays.
+  const more = entries[0]?.key === stored[0]?.key ? frame.more : state.more;
   return { ...next, joined: true, fresh: false, gap: "", epoch: frame.epoch, seq: frame.head_seq, entries, more };
 }
 
