@@ -91,7 +91,7 @@ class Samples:
             (sent, "client", Sent(session, bot, cid, round(sent - lag, 6))),
             (sent + 0.002, "client", GotAccepted(cid)),
             (sent + took / 2, "client", GotFirstToken(cid)),
-            (sent + took, "client", GotReply(cid, 24)),
+            (sent + took, "client", GotReply(cid, 24, pieces=6)),
         ]
 
     def chat(

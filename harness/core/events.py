@@ -450,11 +450,16 @@ class GotFirstToken:
 
 @dataclass(frozen=True, slots=True)
 class GotReply:
-    """The whole reply reached the client; ``intact`` says whether its length is what the service announced."""
+    """The whole reply reached the client.
+
+    ``intact`` says whether its length is what the service announced, ``pieces`` in how many parts the client saw it
+    arrive (0: nobody counted, because it was read from the store).
+    """
 
     cid: str
     chars: int
     intact: bool = True
+    pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,12 @@ _ALL: Final[tuple[Figure, ...]] = (
         repeats="everywhere",
     ),
     Figure(
+        name="reply_pieces_max",
+        unit="pieces",
+        what="The most pieces in which a client saw a reply arrive; 1 means that nothing is streamed.",
+        better="none",
+    ),
+    Figure(
         name="clients_broken",
         unit="clients",
         what="Times a client lost its connection or could not make sense of what it read.",

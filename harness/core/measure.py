@@ -86,7 +86,7 @@ def _fates(story: Story, measures: Measures) -> None:
     if not story.messages:
         for name in ("sent", "answered", "refused", "failed", "unanswered"):
             measures.missing[f"messages_{name}"] = "no message was sent"
-        measures.missing["replies_broken"] = "no reply came"
+        measures.missing["replies_broken"] = measures.missing["reply_pieces_max"] = "no reply came"
         return
     fates = Counter(message.fate for message in sent)
     measures.put("messages_sent", len(sent))
@@ -96,6 +96,11 @@ def _fates(story: Story, measures: Measures) -> None:
     measures.put("messages_unanswered", fates["unanswered"], _cids(sent, "unanswered"))
     broken = [_named(message) for message in story.messages.values() if not message.intact]
     measures.count("replies_broken", broken)
+    pieces = max((message.pieces for message in sent), default=0)
+    if pieces:
+        measures.put("reply_pieces_max", pieces)
+    else:
+        measures.missing["reply_pieces_max"] = "no reply was seen to arrive"
 
 
 def _cids(sent: Iterable[Message], fate: str) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Message:
     replied: float | None = None
     replies: int = 0
     intact: bool = True
+    pieces: int = 0
     failed: float | None = None
     refused: float | None = None
     code: str = ""
@@ -222,6 +223,7 @@ def _take(story: Story, t: float, entry: Entry) -> None:
             message.replied = t if message.replied is None else message.replied
             message.replies += 1
             message.intact = message.intact and fact.intact
+            message.pieces = max(message.pieces, fact.pieces)
             message.accepted = True
         case Admitted():
             story.service_seen = True

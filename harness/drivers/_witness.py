@@ -99,7 +99,7 @@ class Witness:
             told.begun = True
             self._note(now, SOURCE, GotFirstToken(told.cid))
         if seen["state"] in ("done", "cancelled"):
-            self._note(now, SOURCE, GotReply(told.cid, told.chars, intact=seen["intact"]))
+            self._note(now, SOURCE, GotReply(told.cid, told.chars, seen["intact"], told.pieces))
             self._end(told, "done", now)
         elif seen["state"] in _FAILED:
             told.code = seen["code"] or seen["state"]

@@ -104,6 +104,7 @@ class _User:
     habits: Habits
     cid: str = ""
     chars: int = 0
+    pieces: int = 0
     seq: int = 0
 
 
@@ -226,7 +227,7 @@ class World:
         if self.now >= self._load_ends:
             return
         user.cid, text = user.habits.message()
-        user.chars = 0
+        user.chars = user.pieces = 0
         self.sent += 1
         self._write("client", Sent(user.session, user.bot, user.cid, round(intended, 6)))
         said = UserSaid(user.number, user.session, user.bot, user.cid, text)
@@ -238,13 +239,14 @@ class World:
             if user.chars == 0:
                 self._write("client", GotFirstToken(user.cid))
             user.chars += len(frame.text)
+            user.pieces += 1
             return
         match frame:
             case Accepted(cid):
                 self._write("client", GotAccepted(cid))
             case End(_, cid, _, chars):
                 self.answered += 1
-                self._write("client", GotReply(cid, chars, intact=chars == user.chars))
+                self._write("client", GotReply(cid, chars, chars == user.chars, user.pieces))
                 self._think(user)
             case Rejected(cid, code, _, retry_after_s):
                 self.failed += 1

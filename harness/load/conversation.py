@@ -35,6 +35,7 @@ class _Turn:
     cid: str
     chars: int = 0
     intact: bool = True
+    pieces: int = 0
     begun: bool = False
 
 
@@ -127,7 +128,7 @@ class Conversation:
                 self._settle(turn.cid)
                 if frame["state"] != "done":
                     return GotFailure(turn.cid, frame["state"])
-                return GotReply(turn.cid, turn.chars, turn.intact and turn.chars == frame["chars"])
+                return GotReply(turn.cid, turn.chars, turn.intact and turn.chars == frame["chars"], turn.pieces)
             case "failed":
                 self._turns.pop(frame["turn"], None)
                 self._settle(frame["cid"])
@@ -149,6 +150,7 @@ class Conversation:
             return None  # It never began; its end will be called not intact.
         turn.intact = turn.intact and frame["at"] == turn.chars
         turn.chars += len(frame["text"])
+        turn.pieces += 1
         if turn.begun:
             return None
         turn.begun = True

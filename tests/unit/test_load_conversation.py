@@ -42,12 +42,12 @@ REJECTED = {"type": "rejected", "cid": "u0-1", "code": "circuit-open", "message"
     [
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), delta(4, 2, "llo"), end(5, 5)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5, pieces=2)],
             id="a whole reply",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "h\u00e9\U0001f600"), end(4, 3)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 3)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 3, pieces=1)],
             id="characters are code points, not bytes",
         ),
         pytest.param(
@@ -57,17 +57,17 @@ REJECTED = {"type": "rejected", "cid": "u0-1", "code": "circuit-open", "message"
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), end(4, 5)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, intact=False)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, intact=False, pieces=1)],
             id="shorter than announced is not intact",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), delta(4, 3, "llo"), end(5, 5)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5, intact=False)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5, intact=False, pieces=2)],
             id="a hole between two pieces is not intact",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), delta(3, 0, "he"), end(4, 2)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, pieces=1)],
             id="a frame that comes twice counts once",
         ),
         pytest.param(
@@ -151,7 +151,7 @@ class TestResume:
         talk, _ = talk_of(ACCEPTED, BEGIN, delta(3, 0, "he"))
         talk.hello()
         welcome = {"type": "welcome", "epoch": "e1", "head_seq": 5, "recovered": True, "messages": None}
-        assert read(talk, welcome, delta(4, 2, "llo"), end(5, 5)) == [GotReply("u0-1", 5)]
+        assert read(talk, welcome, delta(4, 2, "llo"), end(5, 5)) == [GotReply("u0-1", 5, pieces=2)]
 
     @pytest.mark.parametrize(("frames", "again"), [([], True), ([ACCEPTED], False), ([REJECTED], False)])
     def test_only_what_may_be_lost_is_said_again(self, frames: list[dict[str, Any]], *, again: bool) -> None:
@@ -197,4 +197,4 @@ class TestResume:
         talk.hello()
         message = {"mid": "t1", "cid": "u0-1", "role": "bot", "text": "hel", "state": "streaming", "error": ""}
         welcome = {"type": "welcome", "epoch": "e1", "head_seq": 9, "recovered": False, "messages": [message]}
-        assert read(talk, welcome, delta(10, 3, "lo"), end(11, 5)) == [GotReply("u0-1", 5)]
+        assert read(talk, welcome, delta(10, 3, "lo"), end(11, 5)) == [GotReply("u0-1", 5, pieces=1)]
