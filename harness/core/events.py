@@ -426,12 +426,13 @@ class MachineSeen:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A client meant to send a message at ``intended`` and did so now."""
+    """A client meant to send a message at ``intended`` and did so now; ``crc`` is the CRC-32 of its text (UTF-8)."""
 
     session: str
     bot: str
     cid: str
     intended: float
+    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,13 +454,15 @@ class GotReply:
     """The whole reply reached the client.
 
     ``intact`` says whether its length is what the service announced, ``pieces`` in how many parts the client saw it
-    arrive (0: nobody counted, because it was read from the store).
+    arrive (0: nobody counted, because it was read from the store), ``crc`` is the CRC-32 of the text that arrived (None:
+    the client shows it, but does not hold it).
     """
 
     cid: str
     chars: int
     intact: bool = True
     pieces: int = 0
+    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,11 +501,17 @@ class GeneratorSeen:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptRead:
-    """What the store holds of one session after the load: every user message's cid, in order, repeats included."""
+    """What the store holds of one session after the load: every user message's cid, in order, repeats included.
+
+    ``replies`` are the cids of the messages that have a reply; ``crcs`` and ``reply_crcs`` are the CRC-32 of the stored
+    texts (UTF-8), one for each cid. A reply that is not complete (failed, interrupted, cancelled) is not listed.
+    """
 
     session: str
     cids: tuple[str, ...]
     replies: tuple[str, ...]
+    crcs: tuple[int, ...] = ()
+    reply_crcs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,14 +596,17 @@ class FaultHealed:
 class MemorySampled:
     """One process after load, drain and collection.
 
-    ``subject`` is "service" or a bot; ``messages`` counts all messages so far; ``counters`` maps blocks, objects,
-    heap_bytes, handles, tasks, threads and rss_bytes to their value (a counter the machine lacks is absent).
+    ``subject`` is "service" or a bot; ``messages`` counts all messages so far, ``answered`` those that got their whole
+    reply; ``counters`` maps blocks, objects, heap_bytes, handles, tasks, threads and rss_bytes to their value (a counter
+    the machine lacks is absent). Another ``pid`` than before means that it was started again meanwhile.
     """
 
     subject: str
     cycle: int
     messages: int
     counters: Mapping[str, int]
+    pid: int = 0
+    answered: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
