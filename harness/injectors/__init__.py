@@ -33,8 +33,19 @@ class Aim(Protocol):
         """The status of every bot (docs/reference/http-api.md)."""
 
 
+class Imagined(Protocol):
+    """The world of a simulation, as faults may change it; every hit is written down by the world."""
+
+    def kill(self, bot: str) -> None:
+        """End a bot's process as SIGKILL does, if there is one."""
+
+
 class Injector(Protocol):
-    """The contract of a plug-in in this folder; ``bot`` is one of its options."""
+    """The contract of a plug-in in this folder; ``bot`` is one of its options.
+
+    A fault that can also be simulated has ``imagine(self, world: Imagined) -> Iterator[float]``: do something to the
+    world, then yield for how many virtual seconds nothing happens, until the fault's time is over.
+    """
 
     async def prove(self) -> None:
         """Do it to something of its own; NoVerdictError if it does not work on this machine."""

@@ -14,14 +14,14 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
 from harness.errors import NoVerdictError
-from harness.injectors import Aim, Delivery
+from harness.injectors import Aim, Delivery, Imagined
 
 __all__ = ["CrashLoop"]
 
@@ -65,6 +65,12 @@ class CrashLoop:
                     if kill(process):
                         yield Delivery(t, f"pid {process.pid}, SIGKILL")
             await asyncio.sleep(_POLL_S)
+
+    def imagine(self, world: Imagined) -> Iterator[float]:
+        """Look and kill as often as ``inject`` does, in virtual time."""
+        while True:
+            world.kill(self.bot)
+            yield _POLL_S
 
     async def heal(self, aim: Aim) -> None:
         """Nothing is left to undo: whoever was killed is started again by the service."""

@@ -38,8 +38,8 @@ def test_simulated_messages(benchmark: BenchmarkFixture, tmp_path: Path, capsys:
         book.close()
 
     benchmark.pedantic(play, rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
-    messages = worlds[-1].answered
-    assert messages == worlds[-1].sent
+    messages = worlds[-1].crowd.answered
+    assert messages == worlds[-1].crowd.sent
     assert messages > 5_000
     assert benchmark.stats is not None
     benchmark.extra_info["messages"] = messages

@@ -25,7 +25,7 @@ from harness.core.judge import judge
 from harness.core.scenario import Scenario
 from harness.drivers import Case
 from harness.drivers.simulated import Simulated
-from harness.errors import NoVerdictError, ScenarioError
+from harness.errors import PluginError, ScenarioError
 
 SEEDS = range(1, 26)
 
@@ -111,9 +111,9 @@ def test_a_killed_bot_costs_its_users_one_breaker(tmp_path: Path) -> None:
     assert {fact.bot for fact in facts if isinstance(fact, BotSeen) and fact.what == "gone"} == {"beta"}
 
 
-def test_a_fault_that_cannot_be_simulated_says_so(tmp_path: Path) -> None:
+def test_an_unknown_fault_says_so(tmp_path: Path) -> None:
     what = scenario(faults=[{"kind": "earthquake", "bot": "beta", "at_s": 1, "for_s": 1}])
-    with pytest.raises(NoVerdictError, match="earthquake"):
+    with pytest.raises(PluginError, match="earthquake"):
         play(what, 7, tmp_path)
 
 
