@@ -9,10 +9,11 @@ Why   a bot that keeps dying must cost its users one clear error, not a storm of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.chat.desk import SWEEP, Desk
+from harness.chat.desk import BUSY_RETRY_S, SWEEP, Desk
 from harness.chat.roster import BotRecord
 from harness.core.events import (
     BotGarbled,
@@ -57,7 +58,7 @@ class Caretaker:
         config = BreakerConfig(
             failures_max=settings.breaker_failures_max,
             cooldown_s=settings.breaker_cooldown_s,
-            # Longer than any probe can take: silence ends it before. The lease is for what nobody has thought of.
+            # Every piece of a reply renews it, and silence ends a turn before: it is for what nobody has thought of.
             lease_s=settings.reply_silence_max_s + settings.bot_start_max_s,
         )
         record = BotRecord(fact.bot, fact.behaviour, fact.options, fact.seed, CircuitBreaker(config))
@@ -143,6 +144,7 @@ class Caretaker:
             return
         if what == "breaker":
             self._desk.cool(record)
+            self._desk.watch_breaker(record)  # A lease that was renewed is looked at again.
         elif what == "restart":
             self._restart(record)
         elif record.state == "starting":
@@ -154,15 +156,23 @@ class Caretaker:
             self._desk.start(record)
 
     def _sweep(self) -> None:
-        """Fail what has been silent for too long, and look again when the next one can be."""
-        desk = self._desk
-        limit_s = desk.settings.reply_silence_max_s
+        """Fail what has taken too long, and look again when the next one can have."""
+        desk, settings = self._desk, self._desk.settings
+        desk.next_sweep = math.inf
         for record in desk.bots.values():
             for turn in [turn for turn in record.in_flight.values() if turn.deadline <= desk.now]:
-                said = f"{turn.bot} said nothing for {limit_s:g} s: send it again"
+                code, said = "bot-silent", f"said nothing for {settings.reply_silence_max_s:g} s"
+                if desk.now >= turn.ends:
+                    code, said = "reply-too-slow", f"had not finished after {settings.reply_max_s:g} s"
                 desk.do(CancelTurn(turn.bot, turn.turn))
-                desk.close(turn, "bot-silent", ok=False, message=said)
-        deadlines = [turn.deadline for record in desk.bots.values() for turn in record.in_flight.values()]
-        desk.sweeping = bool(deadlines)
-        if deadlines:
-            desk.do(WakeAt(min(deadlines), SWEEP))
+                desk.close(turn, code, ok=False, message=f"{turn.bot} {said}: send it again")
+            while record.queue and record.queue[0].since + settings.queue_wait_max_s <= desk.now:
+                turn = record.queue[0]
+                desk.forget(turn)
+                said = f"{turn.bot} is busy: the message waited {settings.queue_wait_max_s:g} s for a place"
+                desk.fail(turn, "busy", said, BUSY_RETRY_S)
+        for record in desk.bots.values():
+            for turn in record.in_flight.values():
+                desk.sweep_at(turn.deadline)
+            if record.queue:
+                desk.sweep_at(record.queue[0].since + settings.queue_wait_max_s)

@@ -8,6 +8,7 @@ Why   both kinds of rules open and close turns: how that is done stands here, wh
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from harness.chat.roster import BotRecord, SessionRecord, Turn
@@ -33,6 +34,8 @@ from harness.core.events import (
 from harness.core.settings import Settings
 from harness.services.circuit_breaker import Permit, State, Transition
 
+BUSY_RETRY_S: Final = 1.0
+"""What to tell clients whose bot has no place: nobody knows, about so."""
 SWEEP: Final = "sweep"
 """The timer at which turns that have been silent for too long are looked for."""
 
@@ -45,7 +48,7 @@ class Desk:
         self.settings = settings
         self.bots: dict[str, BotRecord] = {}
         self.sessions: dict[str, SessionRecord] = {}
-        self.sweeping = False
+        self.next_sweep = math.inf
         self.acts: list[Act] = []
         self.now = 0.0
         self._epoch = epoch
@@ -66,7 +69,7 @@ class Desk:
         session = self.sessions.get(name)
         if session is None:
             self._logs += 1
-            log = SessionLog(self.settings.log_frames_max)
+            log = SessionLog(self.settings.log_frames_max, self.settings.log_chars_max)
             session = self.sessions[name] = SessionRecord(f"{self._epoch}.{self._logs}", log)
         return session
 
@@ -113,15 +116,20 @@ class Desk:
 
     def _ask(self, record: BotRecord, turn: Turn, permit: Permit) -> None:
         turn.permit = permit
-        turn.deadline = self.now + self.settings.reply_silence_max_s
+        turn.ends = self.now + self.settings.reply_max_s
+        turn.deadline = min(turn.ends, self.now + self.settings.reply_silence_max_s)
         record.in_flight[turn.turn] = turn
         self.acts.append(Record(Admitted(turn.bot, turn.turn, permit.probe)))
         self.acts.append(ToBot(turn.bot, turn.turn, turn.session, turn.text))
         if permit.probe:
-            self._watch_breaker(record)
-        if not self.sweeping:
-            self.sweeping = True
-            self.do(WakeAt(turn.deadline, SWEEP))
+            self.watch_breaker(record)
+        self.sweep_at(turn.deadline)
+
+    def sweep_at(self, at: float) -> None:
+        """Look for overdue turns at this moment, unless that is done earlier anyway."""
+        if at < self.next_sweep:
+            self.next_sweep = at
+            self.do(WakeAt(at, SWEEP))
 
     def close(self, turn: Turn, outcome: str, *, ok: bool | None, message: str = "") -> None:
         """End a turn (done, cancelled, or an error code), settle its permit and let the next one in."""
@@ -195,7 +203,7 @@ class Desk:
             )
             self.do(Record(moved))
         record.why = why
-        self._watch_breaker(record)
+        self.watch_breaker(record)
         self.dispatch(record)  # Before telling: opening empties the queue, closing fills the places.
         if record.breaker.state is State.HALF_OPEN and record.state == "restarting":
             # No restarts while open: the cooldown is also the bot's. The probe needs somebody to talk to.
@@ -204,7 +212,8 @@ class Desk:
         else:
             self.tell(record)
 
-    def _watch_breaker(self, record: BotRecord) -> None:
+    def watch_breaker(self, record: BotRecord) -> None:
+        """Be woken when time moves a bot's breaker."""
         wake = record.breaker.wake_at()
         if wake is not None:
             self.do(WakeAt(wake, f"breaker:{record.bot}"))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from harness.chat.caretaker import Caretaker
-from harness.chat.desk import Desk, unavailable
+from harness.chat.desk import BUSY_RETRY_S, Desk, unavailable
 from harness.chat.roster import BotRecord, Turn
 from harness.core.events import (
     Accepted,
@@ -51,7 +51,6 @@ QUESTION: Final = ".q"
 """A message's id is its turn's id with this behind it, so that each can be told from the other."""
 _PROBING_RETRY_S: Final = 0.5
 """What to tell clients that are refused because a probe is under way: nobody knows, soon."""
-_BUSY_RETRY_S: Final = 1.0
 
 
 class Engine:
@@ -108,6 +107,8 @@ class Engine:
         desk.publish(fact.session, Accepted(fact.cid, mid, name, fact.text))
         record.queue.append(turn)
         desk.dispatch(record)
+        if record.queue:
+            desk.sweep_at(desk.now + self._settings.queue_wait_max_s)
 
     def _door(self, fact: UserSaid, record: BotRecord | None) -> Rejected | None:
         """Refuse what cannot be taken; the sender keeps the text."""
@@ -129,7 +130,7 @@ class Engine:
             return Rejected(fact.cid, "circuit-open", said, _PROBING_RETRY_S)
         if len(record.queue) >= self._settings.queue_max:
             said = f"{fact.bot} is busy: {len(record.queue)} messages are waiting; try again"
-            return Rejected(fact.cid, "busy", said, _BUSY_RETRY_S)
+            return Rejected(fact.cid, "busy", said, BUSY_RETRY_S)
         return None
 
     def _user_cancelled(self, fact: UserCancelled) -> None:
@@ -188,7 +189,9 @@ class Engine:
         at = turn.chars
         turn.pieces.append(fact.text)
         turn.chars += len(fact.text)
-        turn.deadline = desk.now + settings.reply_silence_max_s
+        turn.deadline = min(turn.ends, desk.now + settings.reply_silence_max_s)
+        if turn.permit is not None and turn.permit.probe:
+            desk.bots[fact.bot].breaker.renew(turn.permit, desk.now)
         if desk.now >= turn.checkpoint:
             turn.checkpoint = desk.now + settings.checkpoint_s
             turn.pieces = [turn.reply]
@@ -222,5 +225,6 @@ class Engine:
                 desk.moved(record, record.breaker.settle(turn.permit, desk.now, ok=None), "")
             if fact.turn.endswith(QUESTION):
                 desk.do(Reply(turn.conn, Rejected(fact.cid, "not-saved", said)))
+            desk.dispatch(record)
         name = fact.turn.removesuffix(QUESTION)
         desk.publish(fact.session, Failed(name, fact.cid, "not-saved", said))

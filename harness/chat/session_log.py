@@ -13,23 +13,28 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from harness.core.events import LoggedFrame
+from harness.core.events import Accepted, Delta, LoggedFrame
 
 
 class SessionLog:
     """A bounded run of frames, addressed by number."""
 
-    __slots__ = ("_frames", "head")
+    __slots__ = ("_chars", "_chars_max", "_frames", "_frames_max", "head")
 
-    def __init__(self, frames_max: int) -> None:
+    def __init__(self, frames_max: int, chars_max: int) -> None:
         """Start empty; ``head`` is the number of the newest frame, 0 before the first."""
-        self._frames: deque[LoggedFrame] = deque(maxlen=frames_max)
+        self._frames: deque[LoggedFrame] = deque()
+        self._frames_max, self._chars_max = frames_max, chars_max
+        self._chars = 0
         self.head = 0
 
     def append(self, frame: LoggedFrame) -> int:
         """Keep a frame and give it its number."""
         self._frames.append(frame)
+        self._chars += _chars(frame)
         self.head += 1
+        while self._chars > self._chars_max or len(self._frames) > self._frames_max:
+            self._chars -= _chars(self._frames.popleft())
         return self.head
 
     def since(self, seq: int) -> tuple[tuple[int, LoggedFrame], ...] | None:
@@ -42,4 +47,9 @@ class SessionLog:
     def trim(self, seq: int) -> None:
         """Forget everything up to and including ``seq``: every frame of it has arrived."""
         for _ in range(min(seq, self.head) - (self.head - len(self._frames))):
-            self._frames.popleft()
+            self._chars -= _chars(self._frames.popleft())
+
+
+def _chars(frame: LoggedFrame) -> int:
+    """Count what makes a frame large; the rest is a few dozen bytes."""
+    return len(frame.text) if isinstance(frame, Delta | Accepted) else 0

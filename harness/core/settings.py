@@ -23,6 +23,10 @@ class Settings:
     """Seconds an open breaker refuses calls before it lets a probe through."""
     reply_silence_max_s: float = 30.0
     """Seconds a bot may stay silent (before the first token, or between two) until its turn fails."""
+    reply_max_s: float = 600.0
+    """Seconds one reply may take in all, from the moment the bot was asked."""
+    queue_wait_max_s: float = 120.0
+    """Seconds a message may wait for a place at its bot."""
     turns_max: int = 64
     """Turns one bot works on at once; more wait in its queue."""
     queue_max: int = 1000
@@ -37,6 +41,8 @@ class Settings:
     """Bytes in one WebSocket message; a larger one gets an error frame."""
     log_frames_max: int = 10_000
     """Frames a session keeps for clients that come back."""
+    log_chars_max: int = 2_000_000
+    """Characters in those frames; the oldest go first."""
     sessions_max: int = 1_000
     """Idle sessions kept in memory for clients that come back."""
     outbound_frames_max: int = 5_000

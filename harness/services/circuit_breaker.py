@@ -52,7 +52,7 @@ class BreakerConfig:
     cooldown_s: float = 30.0
     """How long it stays open."""
     lease_s: float = 60.0
-    """A probe that has not settled by then counts as failed, so that a hung probe cannot wedge the breaker."""
+    """A probe that is neither settled nor renewed for so long counts as failed: a hung one cannot wedge the breaker."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -170,6 +170,11 @@ class CircuitBreaker:
             return self.fail(now)
         self._failures = 0
         return (self._move(Signal.PROVEN),) if self._state is State.HALF_OPEN else ()
+
+    def renew(self, permit: Permit, now: float) -> None:
+        """Report that a call is alive: a probe that still answers is not hung, however long it takes."""
+        if permit.number == self._probe and permit.generation == self._generation:
+            self._lease = now + self._config.lease_s
 
     def fail(self, now: float) -> tuple[Transition, ...]:
         """Report a failure that no permit stands for, such as the death of the process that is called."""

@@ -97,6 +97,19 @@ def test_a_lease_noticed_after_the_next_cooldown_goes_straight_to_half_open() ->
     assert [move.after for move in breaker.tick(200.0)] == [State.OPEN, State.HALF_OPEN]
 
 
+def test_a_probe_that_is_alive_keeps_its_lease_and_only_that_one() -> None:
+    breaker = play("fffw")
+    permit = breaker.admit(110.0)
+    assert isinstance(permit, Permit)
+    breaker.renew(permit, 114.0)
+    breaker.renew(Permit(permit.number + 1, permit.generation, probe=True), 118.0)
+    assert breaker.wake_at() == 119.0
+    assert breaker.tick(118.0) == ()
+    assert [move.after for move in breaker.settle(permit, 118.0, ok=True)] == [State.CLOSED]
+    breaker.renew(permit, 118.0)
+    assert breaker.wake_at() is None
+
+
 def test_stragglers_move_nothing() -> None:
     breaker = CircuitBreaker(CONFIG)
     old = breaker.admit(0.0)

@@ -62,6 +62,8 @@ SETTINGS = Settings(
     breaker_failures_max=2,
     breaker_cooldown_s=10.0,
     reply_silence_max_s=5.0,
+    reply_max_s=40.0,
+    queue_wait_max_s=30.0,
     turns_max=2,
     queue_max=2,
     text_chars_max=20,
@@ -317,6 +319,35 @@ def test_silence_fails_the_turn_and_cancels_it(chat: Chat) -> None:
     assert chat.store[later].state == "failed"
 
 
+def test_a_reply_that_never_comes_to_an_end_is_ended(chat: Chat) -> None:
+    turn = chat.asked()
+    for _ in range(12):
+        chat.wait(4.0)
+        chat.do(BotSaid("a", turn, "x"))
+    assert chat.store[turn].state == "failed"
+    assert [frame.code for frame in frames(chat.acts, Failed)] == ["reply-too-slow"]
+
+
+def test_a_message_that_waits_too_long_is_handed_back(chat: Chat) -> None:
+    turns = [chat.asked(), chat.asked()]
+    chat.say("waiting")
+    for _ in range(8):
+        chat.wait(4.0)
+        for turn in turns:
+            chat.do(BotSaid("a", turn, "x"))
+    assert [(frame.cid, frame.code, frame.retry_after_s) for frame in frames(chat.acts, Failed)] == [
+        ("waiting", "busy", 1.0)
+    ]
+
+
+def test_a_message_to_a_bot_that_does_not_start_is_handed_back() -> None:
+    chat = Chat(Settings(queue_wait_max_s=3.0, bot_start_max_s=100.0))
+    chat.do(BotWanted("a", "echo"))
+    chat.say("waiting")
+    chat.wait(3.0)
+    assert [frame.code for frame in frames(chat.acts, Failed)] == ["busy"]
+
+
 def test_a_broken_line_fails_what_is_in_flight_and_counts_once(chat: Chat) -> None:
     chat.asked()
     chat.asked()
@@ -413,6 +444,17 @@ def test_a_probe_that_hangs_is_failed_by_silence(chat: Chat) -> None:
     chat.asked()
     chat.wait(5.0)
     assert chat.status().breaker == "open"
+
+
+def test_a_probe_that_answers_slowly_closes_it(chat: Chat) -> None:
+    chat.trip()
+    chat.wait(10.0)
+    turn = chat.asked()
+    for _ in range(9):  # Longer than silence and start together, a piece every four seconds.
+        chat.wait(4.0)
+        chat.do(BotSaid("a", turn, "x"))
+    chat.do(BotEnded("a", turn))
+    assert chat.status().breaker == "closed"
 
 
 def test_the_first_say_after_the_cooldown_is_the_probe_even_before_the_timer(chat: Chat) -> None:
@@ -541,6 +583,12 @@ def test_a_message_that_could_not_be_saved_is_handed_back(chat: Chat) -> None:
     assert "disk full" in frame.message
     assert frames(back, Failed)[0].turn == turn
     assert chat.status().in_flight == 0
+
+
+def test_a_failed_save_lets_the_next_one_in(chat: Chat) -> None:
+    turns = [chat.asked(), chat.asked()]
+    chat.say("c3")
+    assert len(of(chat.do(SaveFailed("s", "c1", turns[0], "disk full")), ToBot)) == 1
 
 
 def test_a_waiting_message_that_could_not_be_saved_leaves_the_queue(chat: Chat) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.chat.session_log import SessionLog
-from harness.core.events import Delta
+from harness.core.events import Begin, Delta
 
 
 def frame(number: int) -> Delta:
@@ -15,7 +15,7 @@ def frame(number: int) -> Delta:
 
 @given(total=st.integers(0, 40), limit=st.integers(1, 20), acked=st.integers(0, 50), seen=st.integers(-3, 50))
 def test_since_is_the_exact_rest_or_none(total: int, limit: int, acked: int, seen: int) -> None:
-    log = SessionLog(limit)
+    log = SessionLog(limit, 10_000)
     for number in range(1, total + 1):
         assert log.append(frame(number)) == number
     log.trim(acked)
@@ -27,7 +27,7 @@ def test_since_is_the_exact_rest_or_none(total: int, limit: int, acked: int, see
 
 
 def test_trimming_twice_is_harmless() -> None:
-    log = SessionLog(5)
+    log = SessionLog(5, 10_000)
     log.append(frame(1))
     log.append(frame(2))
     log.trim(1)
@@ -35,3 +35,16 @@ def test_trimming_twice_is_harmless() -> None:
     log.trim(0)
     assert log.since(1) == ((2, frame(2)),)
     assert log.since(0) is None
+
+
+def test_long_texts_push_the_oldest_out() -> None:
+    log = SessionLog(100, 10)
+    for number in range(1, 5):
+        log.append(Delta("t", number, "xxxx"))
+    assert log.since(1) is None
+    assert log.since(2) == ((3, Delta("t", 3, "xxxx")), (4, Delta("t", 4, "xxxx")))
+    log.append(Begin("t", "c", "b"))
+    log.trim(5)
+    log.append(Delta("t", 6, "x" * 11))
+    assert log.since(5) is None
+    assert log.since(6) == ()
