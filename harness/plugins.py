@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
@@ -55,5 +55,11 @@ def build(seam: ModuleType, name: str, options: object, path: str = "options") -
 
 
 def options(seam: ModuleType, name: str) -> dict[str, str]:
-    """Map each option of a plug-in to its default, as text, for listings and docs."""
-    return {field.name: repr(field.default) for field in fields(load(seam, name))}
+    """Map each option of a plug-in to its default, as text, for listings and docs; a needed one to ""."""
+    return {field.name: _default(field) for field in fields(load(seam, name))}
+
+
+def _default(field: Field[Any]) -> str:
+    if field.default is not MISSING:
+        return repr(field.default)
+    return "" if field.default_factory is MISSING else repr(field.default_factory())

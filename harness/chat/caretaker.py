@@ -160,7 +160,7 @@ class Caretaker:
         desk, settings = self._desk, self._desk.settings
         desk.next_sweep = math.inf
         for record in desk.bots.values():
-            for turn in [turn for turn in record.in_flight.values() if turn.deadline <= desk.now]:
+            for turn in [turn for turn in record.in_flight.values() if min(turn.deadline, turn.ends) <= desk.now]:
                 code, said = "bot-silent", f"said nothing for {settings.reply_silence_max_s:g} s"
                 if desk.now >= turn.ends:
                     code, said = "reply-too-slow", f"had not finished after {settings.reply_max_s:g} s"
@@ -173,6 +173,6 @@ class Caretaker:
                 desk.fail(turn, "busy", said, BUSY_RETRY_S)
         for record in desk.bots.values():
             for turn in record.in_flight.values():
-                desk.sweep_at(turn.deadline)
+                desk.sweep_at(min(turn.deadline, turn.ends))
             if record.queue:
                 desk.sweep_at(record.queue[0].since + settings.queue_wait_max_s)

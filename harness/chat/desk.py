@@ -117,13 +117,13 @@ class Desk:
     def _ask(self, record: BotRecord, turn: Turn, permit: Permit) -> None:
         turn.permit = permit
         turn.ends = self.now + self.settings.reply_max_s
-        turn.deadline = min(turn.ends, self.now + self.settings.reply_silence_max_s)
+        turn.deadline = self.now + self.settings.reply_silence_max_s
         record.in_flight[turn.turn] = turn
         self.acts.append(Record(Admitted(turn.bot, turn.turn, permit.probe)))
         self.acts.append(ToBot(turn.bot, turn.turn, turn.session, turn.text))
         if permit.probe:
             self.watch_breaker(record)
-        self.sweep_at(turn.deadline)
+        self.sweep_at(min(turn.deadline, turn.ends))
 
     def sweep_at(self, at: float) -> None:
         """Look for overdue turns at this moment, unless that is done earlier anyway."""

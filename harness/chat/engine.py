@@ -49,6 +49,11 @@ from harness.services.circuit_breaker import State
 
 QUESTION: Final = ".q"
 """A message's id is its turn's id with this behind it, so that each can be told from the other."""
+OWN_CODES: Final = frozenset(
+    {"done", "cancelled", "circuit-open", "busy", "no-bot", "not-saved", "bot-gone", "bot-silent", "bot-garbled"}
+    | {"reply-too-long", "reply-too-slow"}
+)
+"""What only the service itself says of a turn."""
 _PROBING_RETRY_S: Final = 0.5
 """What to tell clients that are refused because a probe is under way: nobody knows, soon."""
 
@@ -75,9 +80,10 @@ class Engine:
 
     def receive(self, fact: Fact, now: float) -> list[Act]:
         """Decide what follows from a fact; ``now`` never goes back."""
-        self._desk.acts, self._desk.now = [], now
+        desk = self._desk
+        desk.acts, desk.now = [], now
         self._rules[type(fact)](fact)
-        return self._desk.acts
+        return desk.acts
 
     def statuses(self, now: float) -> list[BotStatus]:
         """Give the newest state of every bot."""
@@ -90,7 +96,8 @@ class Engine:
         live = session.turns.get(fact.cid)
         if live is not None or fact.known is not None:
             name = live.turn if live is not None else (fact.known or "").removesuffix(QUESTION)
-            desk.do(Reply(fact.conn, Accepted(fact.cid, name + QUESTION, name, fact.text)))
+            text = live.text if live is not None else fact.text
+            desk.do(Reply(fact.conn, Accepted(fact.cid, name + QUESTION, name, text)))
             return
         record = desk.bots.get(fact.bot)
         refusal = self._door(fact, record)
@@ -189,7 +196,7 @@ class Engine:
         at = turn.chars
         turn.pieces.append(fact.text)
         turn.chars += len(fact.text)
-        turn.deadline = min(turn.ends, desk.now + settings.reply_silence_max_s)
+        turn.deadline = desk.now + settings.reply_silence_max_s
         if turn.permit is not None and turn.permit.probe:
             desk.bots[fact.bot].breaker.renew(turn.permit, desk.now)
         if desk.now >= turn.checkpoint:
@@ -207,7 +214,9 @@ class Engine:
     def _bot_failed(self, fact: BotFailed) -> None:
         turn = self._working(fact.bot, fact.turn)
         if turn is not None:
-            self._desk.close(turn, fact.code, ok=False, message=f"{fact.bot}: {fact.message}")
+            # A bot may say anything, but not in the name of the service.
+            code = "bot-failed" if fact.code in OWN_CODES else fact.code
+            self._desk.close(turn, code, ok=False, message=f"{fact.bot}: {fact.message}")
 
     def _working(self, bot: str, turn: str) -> Turn | None:
         record = self._desk.bots.get(bot)
@@ -215,16 +224,21 @@ class Engine:
 
     def _save_failed(self, fact: SaveFailed) -> None:
         desk = self._desk
-        said = f"the message could not be saved ({fact.why}): nothing of it was kept, send it again later"
-        turn = desk.session(fact.session).turns.get(fact.cid)
-        if turn is not None:
-            record = desk.bots[turn.bot]
+        session = desk.session(fact.session)
+        name = fact.turn.removesuffix(QUESTION)
+        turn = session.turns.get(fact.cid)
+        record = None if turn is None else desk.bots[turn.bot]
+        if turn is not None and record is not None:
             desk.forget(turn)
             if turn.permit is not None:
                 desk.do(CancelTurn(turn.bot, turn.turn))
                 desk.moved(record, record.breaker.settle(turn.permit, desk.now, ok=None), "")
-            if fact.turn.endswith(QUESTION):
-                desk.do(Reply(turn.conn, Rejected(fact.cid, "not-saved", said)))
+        if turn is not None and fact.turn.endswith(QUESTION):
+            said = f"the message could not be saved ({fact.why}): nothing of it was kept, send it again later"
+            session.log.blank(name)
+            desk.do(Reply(turn.conn, Rejected(fact.cid, "not-saved", said)))
+        else:
+            said = f"the reply could not be saved ({fact.why}): your message is kept, send it again later"
+            desk.publish(fact.session, Failed(name, fact.cid, "not-saved", said))
+        if record is not None:
             desk.dispatch(record)
-        name = fact.turn.removesuffix(QUESTION)
-        desk.publish(fact.session, Failed(name, fact.cid, "not-saved", said))

@@ -34,7 +34,7 @@ class Turn:
     first_s: float | None = None
     """Seconds from acceptance to the first token."""
     deadline: float = 0.0
-    """When the bot will have been silent for too long, or have taken too long in all."""
+    """When the bot will have been silent for too long."""
     ends: float = 0.0
     """When the whole reply must be there."""
     checkpoint: float = 0.0

@@ -31,11 +31,21 @@ class SessionLog:
     def append(self, frame: LoggedFrame) -> int:
         """Keep a frame and give it its number."""
         self._frames.append(frame)
-        self._chars += _chars(frame)
         self.head += 1
+        if type(frame) is Delta or type(frame) is Accepted:
+            self._chars += len(frame.text)
         while self._chars > self._chars_max or len(self._frames) > self._frames_max:
             self._chars -= _chars(self._frames.popleft())
         return self.head
+
+    def blank(self, turn: str) -> None:
+        """Put an empty piece in the place of a turn's acceptance: its number is spent, but it never came about."""
+        for place in range(len(self._frames) - 1, -1, -1):
+            frame = self._frames[place]
+            if type(frame) is Accepted and frame.turn == turn:
+                self._chars -= _chars(frame)
+                self._frames[place] = Delta(turn, 0, "")
+                return
 
     def since(self, seq: int) -> tuple[tuple[int, LoggedFrame], ...] | None:
         """Give what follows ``seq``; None if that is no longer (or was never) known."""

@@ -8,7 +8,7 @@ Why   the same facts at every distance, so that one verdict judges them all
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zlib import crc32
 
 from harness.core.events import (
@@ -47,8 +47,7 @@ class _User:
     habits: Habits
     cid: str = ""
     chars: int = 0
-    pieces: int = 0
-    crc: int = 0
+    pieces: list[str] = field(default_factory=list)
     seq: int = 0
 
 
@@ -93,8 +92,7 @@ class Crowd:
         if user.chars == 0:
             self._stage.write(SOURCE, GotFirstToken(user.cid))
         user.chars += len(frame.text)
-        user.pieces += 1
-        user.crc = crc32(frame.text.encode("utf-8", "surrogatepass"), user.crc)
+        user.pieces.append(frame.text)
 
     def reply(self, conn: int, frame: Frame) -> None:
         """Let a user read an answer to its connection alone."""
@@ -107,7 +105,7 @@ class Crowd:
         if self._clock.now >= self._ends:
             return
         user.cid, text = user.habits.message()
-        user.chars = user.pieces = user.crc = 0
+        user.chars, user.pieces = 0, []
         self.sent += 1
         crc = crc32(text.encode("utf-8", "surrogatepass"))
         self._stage.write(SOURCE, Sent(user.session, user.bot, user.cid, round(intended, 6), crc))
@@ -120,7 +118,8 @@ class Crowd:
                 self._stage.write(SOURCE, GotAccepted(cid))
             case End(_, cid, _, chars):
                 self.answered += 1
-                self._stage.write(SOURCE, GotReply(cid, chars, chars == user.chars, user.pieces, user.crc))
+                crc = crc32("".join(user.pieces).encode("utf-8", "surrogatepass"))
+                self._stage.write(SOURCE, GotReply(cid, chars, chars == user.chars, len(user.pieces), crc))
                 self._think(user)
             case Rejected(cid, code, _, retry_after_s):
                 self.failed += 1

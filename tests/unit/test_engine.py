@@ -240,7 +240,7 @@ def test_a_full_queue_refuses_and_the_places_behind_it_are_filled_in_order(chat:
 
 def test_the_same_cid_again_is_accepted_once(chat: Chat) -> None:
     turn = only(chat.say("c1"), ToBot).turn
-    again = chat.say("c1")
+    again = chat.say("c1", "other words")
     assert only(again, Reply).frame == Accepted("c1", turn + QUESTION, turn, "hi")
     assert len(again) == 1
 
@@ -257,6 +257,11 @@ def test_a_bot_may_give_up_with_its_own_words(chat: Chat) -> None:
     acts = chat.do(BotFailed("a", turn, "overloaded", "too much"))
     assert frames(acts, Failed) == [Failed(turn, "c1", "overloaded", "a: too much")]
     assert (chat.store[turn].text, chat.store[turn].state, chat.store[turn].error) == ("well", "failed", "a: too much")
+
+
+def test_a_bot_cannot_speak_in_the_name_of_the_service(chat: Chat) -> None:
+    for code in ("circuit-open", "done"):
+        assert frames(chat.do(BotFailed("a", chat.asked(), code, "m")), Failed)[0].code == "bot-failed"
 
 
 def test_death_fails_what_is_in_flight_and_counts_once(chat: Chat) -> None:
@@ -581,7 +586,10 @@ def test_a_message_that_could_not_be_saved_is_handed_back(chat: Chat) -> None:
     assert isinstance(frame, Rejected)
     assert frame.code == "not-saved"
     assert "disk full" in frame.message
-    assert frames(back, Failed)[0].turn == turn
+    assert frames(back, Failed) == []
+    epoch = only(chat.do(ClientJoined(5, "s", "a")), Welcome).epoch
+    replay = only(chat.do(ClientJoined(6, "s", "a", epoch, 0)), Welcome).replay
+    assert [frame for _, frame in replay] == [Delta(turn, 0, "")]  # The number is spent; nobody waits for a reply.
     assert chat.status().in_flight == 0
 
 
@@ -602,7 +610,9 @@ def test_a_waiting_message_that_could_not_be_saved_leaves_the_queue(chat: Chat) 
 def test_a_reply_that_could_not_be_saved_fails_openly(chat: Chat) -> None:
     turn = chat.asked()
     chat.do(BotEnded("a", turn))
-    assert frames(chat.do(SaveFailed("s", "c1", turn, "disk full")), Failed)[0].code == "not-saved"
+    (frame,) = frames(chat.do(SaveFailed("s", "c1", turn, "disk full")), Failed)
+    assert frame.code == "not-saved"
+    assert "your message is kept" in frame.message
 
 
 def test_a_streaming_reply_that_could_not_be_saved_is_cancelled(chat: Chat) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.chat.session_log import SessionLog
-from harness.core.events import Begin, Delta
+from harness.core.events import Accepted, Begin, Delta
 
 
 def frame(number: int) -> Delta:
@@ -48,3 +48,15 @@ def test_long_texts_push_the_oldest_out() -> None:
     log.append(Delta("t", 6, "x" * 11))
     assert log.since(5) is None
     assert log.since(6) == ()
+
+
+def test_an_acceptance_that_never_came_about_leaves_its_number() -> None:
+    log = SessionLog(10, 100)
+    log.append(Accepted("c1", "t1.q", "t1", "hello"))
+    log.append(Accepted("c2", "t2.q", "t2", "hello"))
+    log.append(Begin("t2", "c2", "b"))
+    log.blank("t1")
+    log.blank("nobody")
+    missed = log.since(0)
+    assert missed is not None
+    assert [type(frame) for _, frame in missed] == [Delta, Accepted, Begin]
