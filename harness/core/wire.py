@@ -90,8 +90,8 @@ def write(line: Question | Answer) -> bytes:
             body = {"type": "delta", "turn": turn, "text": text}
         case Done(turn):
             body = {"type": "end", "turn": turn}
-        case GaveUp(turn, code, message):
-            body = {"type": "fail", "turn": turn, "code": code, "message": message}
+        case _:
+            body = {"type": "fail", "turn": line.turn, "code": line.code, "message": line.message}
     # Lone surrogates can stand in a JSON string but not in UTF-8: ASCII escapes carry both.
     return json.dumps(body, separators=(",", ":")).encode("ascii") + b"\n"
 
