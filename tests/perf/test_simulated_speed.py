@@ -13,6 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from harness.adapters.journal import Book
 from harness.core.decode import decode
 from harness.core.scenario import Scenario
+from harness.drivers._crowd import Crowd
 from harness.drivers.simulated import World
 
 SCENARIO = decode(
@@ -29,17 +30,18 @@ SCENARIO = decode(
 
 def test_simulated_messages(benchmark: BenchmarkFixture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Play 40 virtual seconds of 100 users with replies of six tokens; messages/s stands in extra_info."""
-    worlds: list[World] = []
+    crowds: list[Crowd] = []
 
     def play() -> None:
-        book = Book(tmp_path / f"{len(worlds)}.jsonl")
-        worlds.append(World(SCENARIO, 7, book))
-        worlds[-1].run()
+        book = Book(tmp_path / f"{len(crowds)}.jsonl")
+        world = World(SCENARIO, 7, book)
+        world.run()
         book.close()
+        crowds.append(world.crowd)
 
     benchmark.pedantic(play, rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
-    messages = worlds[-1].crowd.answered
-    assert messages == worlds[-1].crowd.sent
+    messages = crowds[-1].answered
+    assert messages == crowds[-1].sent
     assert messages > 5_000
     assert benchmark.stats is not None
     benchmark.extra_info["messages"] = messages
