@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from harness.adapters.counters import read_counters
+from harness.adapters.counters import make_way, own_answer
 
 CONNECTIONS_MAX: Final = 8
 LINE_BYTES_MAX: Final = 1_024
@@ -24,13 +24,18 @@ class Probe:
     """A listening probe socket and its connections; the loop calls it when one of its files is readable."""
 
     def __init__(self, path: Path) -> None:
-        """Listen on ``path``; what a killed predecessor left there is removed."""
+        """Listen on ``path``; what a killed predecessor left there is removed, what somebody answers on is not."""
         self._path = path
         # The first count imports psutil and fills its caches: done here, so that no probe ever sees that growth.
-        read_counters()
-        path.unlink(missing_ok=True)
+        own_answer()
+        make_way(path)
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
+        try:
+            self._listener.bind(str(path))
+        except OSError:
+            self._listener.close()
+            raise
+        self._file = path.stat().st_ino
         self._listener.listen(CONNECTIONS_MAX)
         self._listener.setblocking(False)
         self._connections: dict[int, tuple[socket.socket, bytearray]] = {}
@@ -40,11 +45,13 @@ class Probe:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Close everything and remove the socket's file."""
+        """Close everything and remove the socket's file, unless another process put its own there."""
         for number in list(self._connections):
             self._drop(number)
         self._listener.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._file:
+                self._path.unlink()
 
     def files(self) -> list[int]:
         """Give the file numbers to watch for input."""
@@ -69,7 +76,7 @@ class Probe:
             self._drop(number)  # Whoever asked is gone, or never meant us.
             return
         for _ in lines:
-            answer = json.dumps({**read_counters(), "tasks": turns}).encode() + b"\n"
+            answer = json.dumps({**own_answer(), "tasks": turns}).encode() + b"\n"
             try:
                 connection.sendall(answer)
             except OSError:  # Gone, or it asks without reading: a full buffer would block.

@@ -10,34 +10,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING
 
 from harness import __version__, plugins
-from harness.adapters import scenarios, shipped
-from harness.core.decode import decode, suggest
+from harness.adapters import disk, scenarios, shipped, words
+from harness.core.decode import decode
 from harness.core.scenario import DISTANCES
 from harness.core.settings import Settings
-from harness.errors import EXIT_INTERRUPTED, EXIT_PASS, HarnessError, ScenarioError, UsageError
+from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_PASS, HarnessError, ScenarioError, UsageError
 
 if TYPE_CHECKING:
     from harness.core.verdict import Verdict
     from harness.runner import Job, Observer
 
-STATE_DIR: Final = Path(".deia")
-REPORTS_DIR: Final = Path("reports")
 
-
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """Do what the words say and return the exit code; nothing but a bug leaves here as an exception."""
     try:
-        options = parser().parse_args(words)
+        options = parser().parse_args(typed)
         command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()
@@ -49,9 +43,20 @@ def main(words: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has enough (`harness list | head`): end like any program that a pipe ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if disk.no_space(error) is None:
+            raise
+        _mute()
+        print("harness: nothing more can be said: no space left where standard output goes", file=sys.stderr)
+        return EXIT_NO_VERDICT
     return code
+
+
+def _mute() -> None:
+    """Let what is still to be said go nowhere, or the interpreter would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -156,27 +161,9 @@ def _serve(options: argparse.Namespace) -> int:
         bot_logs=options.bot_logs,
         ready_file=options.ready_file,
         journal=options.journal,
-        settings=decode(Settings, dict(_setting(pair) for pair in options.set), "--set"),
-        bot_command=_words(options.bot_command),
+        settings=decode(Settings, dict(words.setting(pair) for pair in options.set), "--set"),
+        bot_command=words.split(options.bot_command),
     )
-
-
-def _setting(pair: str) -> tuple[str, int | float | str]:
-    """Read one KEY=VALUE; what is no number stays text, for decode.py to refuse with the name of the limit."""
-    name, equals, value = pair.partition("=")
-    if not equals:
-        raise UsageError(f"--set {pair}: must be KEY=VALUE, such as queue_max=10")
-    for number in (int, float):
-        with suppress(ValueError):
-            return name, number(value)
-    return name, value
-
-
-def _words(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--bot-command {command}: {error}") from None
 
 
 def _bless(options: argparse.Namespace) -> int:
@@ -217,57 +204,48 @@ def _verdict(run: str, reports_dir: Path) -> Verdict:
     return judge(folder.name, journal.read(folder / runs.JOURNAL))
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, like every other error here."""
-
-    def error(self, message: str) -> NoReturn:
-        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
-        if wrong is not None:
-            known = re.findall(r"[\w-]+", wrong[2])
-            message = f"{message[: wrong.start()]}no {wrong[1]!r}{suggest(wrong[1], known)}"
-        raise UsageError(f"{message}; `{self.prog} --help` shows how")
-
-
 def parser() -> argparse.ArgumentParser:
     """Put together what may be typed; the reference page is made from it."""
-    top = _Parser(prog="harness", description="Prove how a chat-bot service behaves.", allow_abbrev=False)
+    top = words.Parser(prog="harness", description="Prove how a chat-bot service behaves.", allow_abbrev=False)
     top.add_argument("--version", action="version", version=f"harness {__version__}")
-    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=words.Parser)
 
     def add(name: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        words = (command.__doc__ or "").rstrip(".")
-        made = commands.add_parser(name, help=words, description=f"{words}.", allow_abbrev=False)
+        does = (command.__doc__ or "").rstrip(".")
+        made = commands.add_parser(name, help=does, description=f"{does}.", allow_abbrev=False)
         made.set_defaults(command=command)
         return made
 
     run = add("run", _run)
     run.add_argument("what", metavar="NAME|FILE|SUITE", help="smoke/chat, my/own.toml, or a folder of scenarios")
     run.add_argument("--distance", choices=DISTANCES, help="only this one; else all that the scenario names")
-    run.add_argument("--seed", type=int, metavar="N", help="throw all dice from N instead of the scenario's seed")
+    run.add_argument(
+        "--seed", type=words.seed, metavar="N", help="throw all dice from N instead of the scenario's seed"
+    )
     run.add_argument("--profile", action="store_true", help="leak checks: again under memray, to name the lines")
     run.add_argument("--plain", action="store_true", help="plain lines instead of a live display")
-    _folders(run, "scenarios", "state", "reports")
+    words.folders(run, "scenarios", "state", "reports")
 
-    _folders(add("list", _list), "scenarios")
+    words.folders(add("list", _list), "scenarios")
 
     check = add("check", _check)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
 
     bless = add("bless", _bless)
     bless.add_argument("run", metavar="RUN", help="a run's id, its folder, or `latest`")
-    _folders(bless, "reports")
+    words.folders(bless, "reports")
 
     compare = add("compare", _compare)
     compare.add_argument("run", metavar="RUN", help="a run's id, its folder, or `latest`")
     compare.add_argument("baseline", nargs="?", metavar="BASELINE", help="a file, or another run; else the blessed one")
-    _folders(compare, "reports")
+    words.folders(compare, "reports")
 
-    _folders(add("where", _where), "scenarios", "state", "reports")
+    words.folders(add("where", _where), "scenarios", "state", "reports")
 
     serve = add("serve", _serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
-        "--port", type=int, default=8000, metavar="N", help="0 takes any free one (default: %(default)s)"
+        "--port", type=words.port, default=8000, metavar="N", help="0 takes any free one (default: %(default)s)"
     )
     serve.add_argument(
         "--bot-logs", type=Path, metavar="DIR", help="logs of bots (default: bot-logs in the state folder)"
@@ -280,27 +258,5 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--bot-command", default="", metavar="CMD", help="the program that bots are (default: the fake bots)"
     )
-    _folders(serve, "state")
+    words.folders(serve, "state")
     return top
-
-
-def _folders(parser: argparse.ArgumentParser, *which: str) -> None:
-    """Add the options for folders that several commands share."""
-    if "scenarios" in which:
-        parser.add_argument("--scenarios", type=Path, metavar="DIR", help="use the scenarios in DIR")
-    if "state" in which:
-        parser.add_argument(
-            "--state-dir",
-            type=Path,
-            default=STATE_DIR,
-            metavar="DIR",
-            help="status and bot logs (default: %(default)s)",
-        )
-    if "reports" in which:
-        parser.add_argument(
-            "--reports-dir",
-            type=Path,
-            default=REPORTS_DIR,
-            metavar="DIR",
-            help="runs and baselines (default: %(default)s)",
-        )

@@ -8,31 +8,26 @@ Why   what a person sees afterwards is what happened, also after Ctrl-C, and can
 
 from __future__ import annotations
 
-import asyncio
 import time
-import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from harness import drivers, plugins, reporters
-from harness.adapters import journal, machine, runs
-from harness.adapters.breaker_log import BreakerLog
+from harness.adapters import disk, journal, machine, reports, runs
 from harness.adapters.interrupts import Interrupts
 from harness.adapters.scenarios import Named
 from harness.adapters.status import Current, Finished, Result, Standing
-from harness.core.events import BreakerMoved, CaseEnded, CaseStarted, Entry, Noted
+from harness.core.events import CaseEnded, CaseStarted, Entry, Noted
 from harness.core.judge import judge
-from harness.core.scenario import Distance, Scenario
+from harness.core.scenario import Distance, Scenario, folder_of
 from harness.core.verdict import Outcome as CaseOutcome
 from harness.core.verdict import Verdict
-from harness.drivers import Case, Driver
-from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, HarnessError
+from harness.drivers import Case
+from harness.drivers._carrying import carry_out, keep_transitions, opened, virtual
+from harness.errors import EXIT_INTERRUPTED, EXIT_NO_VERDICT, HarnessError, NoVerdictError
 
-BOT_LOGS: Final = "bot-logs"
-"""In the state folder: logs of bots, and the transitions of their breakers."""
 SUMMARY: Final = "summary.txt"
 """The report for terminals, which the command line prints."""
 COUNTS_EVERY_S: Final = 0.1
@@ -90,8 +85,11 @@ def run(order: Order, observers: Sequence[Observer] = ()) -> Outcome:
     queue = _Queue(order, folder, observers)
     try:
         with Interrupts() as interrupts:
-            queue.work(interrupts)
-            outcome = report(folder, interrupted=interrupts.asked)
+            outcome = _worked(queue, folder, interrupts)
+    except HarnessError as error:
+        queue.say(current=None, note=f"no verdict: {error}")
+        raise
+    else:
         queue.say(note=f"{outcome.verdict.title()}: {outcome.folder / 'report.html'}")
         return outcome
     finally:
@@ -99,14 +97,22 @@ def run(order: Order, observers: Sequence[Observer] = ()) -> Outcome:
             observer.close()
 
 
+def _worked(queue: _Queue, folder: Path, interrupts: Interrupts) -> Outcome:
+    try:
+        queue.work(interrupts)
+        outcome = report(folder, interrupted=interrupts.asked)
+    except OSError as error:
+        raise NoVerdictError(queue.full or disk.told(error, folder)) from None
+    if queue.full:
+        raise NoVerdictError(queue.full)
+    return outcome
+
+
 def report(folder: Path, *, interrupted: bool = False) -> Outcome:
     """Judge the journal of a run that is over and write every report into its folder."""
     entries = tuple(journal.read(folder / runs.JOURNAL))
     verdict = judge(folder.name, entries)
-    for name in plugins.names(reporters):
-        reporter = plugins.build(reporters, name, _options(name, folder))
-        for file, content in reporter.render(verdict, entries).items():
-            (folder / file).write_bytes(content)
+    reports.write(folder, verdict, entries)
     runs.point_latest(folder)
     code = EXIT_INTERRUPTED if interrupted else verdict.exit_code
     return Outcome(folder=folder, verdict=verdict, entries=entries, exit_code=code)
@@ -120,10 +126,12 @@ class _Queue:
         self._journal = folder / runs.JOURNAL
         self._standing = Standing(run=folder.name, total=len(order.jobs))
         self._end = 0.0
+        self.full = ""
+        """Why the journal could not be written to its end, in words; nothing is carried out after that."""
 
     def work(self, interrupts: Interrupts) -> None:
         """Run every case, until somebody wishes to stop."""
-        with _book(self._journal) as book:
+        with opened(self._journal) as book:
             book.write(0.0, "runner", machine.seen())
             for place, job in enumerate(self._order.jobs):
                 waiting = tuple(later.title() for later in self._order.jobs[place:])
@@ -139,6 +147,8 @@ class _Queue:
                 )
                 self.say(current=current, waiting=waiting[1:])
                 self._case(job, interrupts)
+                if self.full:
+                    return
 
     def say(self, **changes: object) -> None:
         """Change the standing and tell everybody."""
@@ -154,25 +164,30 @@ class _Queue:
             distance=job.distance,
             seed=seed,
             # Whole paths: what a driver starts may work in another folder.
-            folder=self._folder.resolve() / "cases" / f"{job.named.name.replace('/', '-')}-{job.distance}",
+            folder=self._folder.resolve() / "cases" / folder_of(job.named.name, job.distance),
             state_dir=self._order.state_dir.resolve(),
             profile=self._order.profile,
         )
         case.folder.mkdir(parents=True)
         began_s, began_byte = time.monotonic(), self._journal.stat().st_size
-        # Simulated time begins at 0 by itself; the other distances stamp with the clock that runs.
-        t0 = 0.0 if job.distance == "simulated" else began_s
-        with _book(self._journal, t0=t0, interrupts=interrupts) as book:
+        # Virtual time begins at 0 by itself; the other distances stamp with the clock that runs.
+        own_time = virtual(job.distance)
+        t0 = 0.0 if own_time else began_s
+        with opened(self._journal, t0=t0, stop=interrupts if own_time else None) as book:
             book.write(t0, "runner", CaseStarted(job.named.name, job.distance, seed, asdict(scenario)))
-            ended = _carry_out(case, book, _Watch(self), interrupts)
+            ended = carry_out(case, book, _Watch(self), interrupts)
             entries = list(journal.read(self._journal, start=began_byte))
+            if own_time and not ended.problem:
+                ended = keep_transitions(entries, self._order.state_dir)
             # A simulated case ends at its last moment, or two runs with one seed would not be the same journal.
-            end = max(entry.t for entry in entries) if job.distance == "simulated" else time.monotonic() - t0
+            end = max(entry.t for entry in entries) if own_time else time.monotonic() - t0
             self._end = end
-            book.write(end + t0, "runner", ended)
+            with suppress(OSError):  # The book keeps it.
+                book.write(end + t0, "runner", ended)
+            if book.failed is not None:
+                self.full = disk.told(book.failed, self._folder)
+                ended = CaseEnded(self.full, EXIT_NO_VERDICT)
             entries.append(Entry(end, "runner", ended))
-        if job.distance == "simulated":
-            _keep_transitions(entries, self._order.state_dir)
         with suppress(OSError):
             case.folder.rmdir()  # Only if nothing was put into it.
         self._finish(job, judge(self._folder.name, entries), time.monotonic() - began_s)
@@ -213,54 +228,11 @@ class _Watch:
 
 def expected_s(scenario: Scenario, distance: Distance) -> float:
     """Guess how long a case takes, for whoever waits: its load, and what starts and stops around it."""
-    if distance == "simulated":
+    if virtual(distance):
         return 1.0 + scenario.duration_s * scenario.load.users / 2_000
     if scenario.memory is not None:
         return 4.0 + (scenario.memory.cycles + scenario.memory.warm_up) * scenario.memory.messages / 500
     return scenario.duration_s + (3.0 if distance == "wired" else 7.0)
-
-
-def _carry_out(case: Case, book: journal.Book, watch: _Watch, interrupts: Interrupts) -> CaseEnded:
-    """Let the driver work; whatever ends it early becomes words for the journal."""
-    try:
-        driver: Driver = plugins.build(drivers, case.distance, {})
-        interrupts.run(driver.drive(case, book, watch))
-    except asyncio.CancelledError:
-        return CaseEnded("interrupted", EXIT_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001  # a driver's bug costs its own case, not the queue behind it
-        known = _meant(error)
-        if known is not None:
-            return CaseEnded(str(known), known.exit_code)
-        kept = case.folder / "traceback.txt"
-        kept.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        return CaseEnded(
-            f"the {case.distance} driver broke: {type(error).__name__}: {error} (cases/{case.folder.name}/{kept.name})",
-            EXIT_NO_VERDICT,
-        )
-    return CaseEnded()
-
-
-def _meant(error: BaseException) -> HarnessError | None:
-    """The error that was raised on purpose, also from inside a group of tasks; None for a bug."""
-    if isinstance(error, HarnessError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        inner = [_meant(each) for each in error.exceptions]
-        return inner[0] if inner and all(inner) else None
-    return None
-
-
-def _keep_transitions(entries: Sequence[Entry], state_dir: Path) -> None:
-    """Write simulated transitions where a real service would have written its own."""
-    folder = state_dir / BOT_LOGS
-    folder.mkdir(parents=True, exist_ok=True)
-    log = BreakerLog(folder)
-    try:
-        for entry in entries:
-            if isinstance(entry.fact, BreakerMoved):
-                log.write(entry.t, entry.fact)
-    finally:
-        log.close()
 
 
 def _result(verdict: Verdict) -> tuple[Result, tuple[str, ...]]:
@@ -272,33 +244,3 @@ def _result(verdict: Verdict) -> tuple[Result, tuple[str, ...]]:
     # A case that could not be carried out misses every figure: its reason says more than their list.
     why = (case.problem,) if case.problem else broken or (case.why(),)
     return ("failed" if case.outcome is CaseOutcome.FAIL else "no verdict"), why
-
-
-def _options(reporter: str, folder: Path) -> dict[str, object]:
-    """What a reporter needs besides verdict and entries: the HTML page carries its pictures within itself."""
-    if reporter != "html":
-        return {}
-    pictures = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("cases/*/*.png")}
-    return {"pictures": pictures} if pictures else {}
-
-
-class _StoppableBook(journal.Book):
-    """A simulation never waits, so there is no place to cancel it but where it writes."""
-
-    def __init__(self, path: Path, interrupts: Interrupts) -> None:
-        super().__init__(path)
-        self._interrupts = interrupts
-
-    def write_all(self, entries: Iterable[Entry]) -> None:
-        """Write, unless somebody wishes to stop."""
-        super().write_all(entries)
-        self._interrupts.check()
-
-
-@contextmanager
-def _book(path: Path, *, t0: float = 0.0, interrupts: Interrupts | None = None) -> Iterator[journal.Book]:
-    book = journal.Book(path, t0=t0) if t0 or interrupts is None else _StoppableBook(path, interrupts)
-    try:
-        yield book
-    finally:
-        book.close()

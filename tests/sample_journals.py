@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -43,8 +43,14 @@ from harness.core.events import (
 )
 from harness.core.scenario import Bot, Bound, Distance, FaultPlan, Load, MemoryPlan, Scenario
 from harness.core.settings import Settings
+from harness.core.texts import crc_of
 
 MACHINE = MachineSeen("0.1.0", "3.11.7", "Linux 6.18.0", "Example CPU @ 2.50GHz", 2, 7_936)
+
+
+def said(cid: str) -> str:
+    """What stands in a message: 14 characters."""
+    return f"{cid:.14}".ljust(14, ".")
 
 
 class Samples:
@@ -86,13 +92,25 @@ class Samples:
     def exchange(
         self, cid: str, sent: float, *, took: float = 0.1, session: str = "s1", bot: str = "echo", lag: float = 0.0
     ) -> list[tuple[float, str, RunFact]]:
-        """One message that is answered."""
+        """One message that is answered by an echo."""
+        reply = f"You said: {said(cid)}"
         return [
-            (sent, "client", Sent(session, bot, cid, round(sent - lag, 6))),
+            (sent, "client", Sent(session, bot, cid, round(sent - lag, 6), crc_of(said(cid)))),
             (sent + 0.002, "client", GotAccepted(cid)),
             (sent + took / 2, "client", GotFirstToken(cid)),
-            (sent + took, "client", GotReply(cid, 24, pieces=6)),
+            (sent + took, "client", GotReply(cid, len(reply), pieces=6, crc=crc_of(reply))),
         ]
+
+    def stored(self, session: str, cids: Sequence[str], replies: Sequence[str] | None = None) -> TranscriptRead:
+        """A session with these messages, and the echo's replies to all or some of them."""
+        answered = cids if replies is None else replies
+        return TranscriptRead(
+            session,
+            tuple(cids),
+            tuple(answered),
+            tuple(crc_of(said(cid)) for cid in cids),
+            tuple(crc_of(f"You said: {said(cid)}") for cid in answered),
+        )
 
     def chat(
         self,
@@ -114,11 +132,12 @@ class Samples:
             cid = f"u{user}-{n // 8 + 1}"
             bot = "slow" if user % 2 else "echo"
             facts.extend(self.exchange(cid, sent, took=took, session=f"s{user}", bot=bot, lag=rng.random() * 0.004))
+            facts.append((sent + took, "service", TurnSettled(bot, f"t-{cid}", "done", took, took / 2)))
             stored[f"s{user}"].append(cid)
         end = max(t for t, _, _ in facts)
         gone = {cids[len(cids) // 2] for cids in list(stored.values())[:lost]}
         for session, cids in stored.items():
-            facts.append((end, "store", TranscriptRead(session, tuple(c for c in cids if c not in gone), tuple(cids))))
+            facts.append((end, "store", self.stored(session, [cid for cid in cids if cid not in gone], cids)))
         if distance == "wired":
             facts.extend(
                 (float(s), "load", GeneratorSeen(1.5 + rng.random() * 4, 0.2 + rng.random() / 10, 8)) for s in range(20)
@@ -167,25 +186,30 @@ class Samples:
             if after == "half-open":
                 facts.append((t, "service", Admitted("echo", f"probe-{seq}", probe=True)))
         stored: dict[str, list[str]] = {f"s{user}": [] for user in range(8)}
+        failed: set[str] = set()
         for n in range(messages):
             user = n % 8
             sent = 0.5 + n * 29.0 / messages
             cid, session, bot = f"u{user}-{n // 8 + 1}", f"s{user}", "slow" if user % 2 else "echo"
-            said = (sent, "client", Sent(session, bot, cid, round(sent - 0.001, 6)))
+            sending = (sent, "client", Sent(session, bot, cid, round(sent - 0.001, 6), crc_of(said(cid))))
             if bot == "echo" and opened[0] < sent < closed:
-                facts += [said, (sent + 0.003, "service", Refused(bot, cid, "circuit-open"))]
+                facts += [sending, (sent + 0.003, "service", Refused(bot, cid, "circuit-open"))]
                 facts.append((sent + 0.004, "client", GotRefusal(cid, "circuit-open", 2.0)))
             elif bot == "echo" and 6.0 < sent <= opened[0] and n % 16 == 0:
-                facts += [said, (sent + 0.002, "client", GotAccepted(cid))]
+                facts += [sending, (sent + 0.002, "client", GotAccepted(cid))]
                 facts.append((sent + 0.3, "client", GotFailure(cid, "bot-gone")))
                 stored[session].append(cid)
+                failed.add(cid)
             else:
                 took = rng.lognormvariate(-3.2, 0.5) + (0.2 if user % 2 else 0.0)
                 facts += [*self.exchange(cid, sent, took=took, session=session, bot=bot)]
                 facts.append((sent + 0.001, "service", Admitted(bot, f"t-{cid}", probe=False)))
                 facts.append((sent + took, "service", TurnSettled(bot, f"t-{cid}", "done", took, took / 2)))
                 stored[session].append(cid)
-        facts.extend((30.5, "store", TranscriptRead(s, tuple(cids), tuple(cids))) for s, cids in stored.items())
+        facts.extend(
+            (30.5, "store", self.stored(session, cids, [cid for cid in cids if cid not in failed]))
+            for session, cids in stored.items()
+        )
         if distance == "wired":
             facts.extend(
                 (float(s), "load", GeneratorSeen(2.0 + rng.random() * 9, 0.3 + rng.random() / 8, 8)) for s in range(30)
@@ -244,7 +268,7 @@ class Samples:
             took = 5_012.0 if bad else 60.0 + 95.0 * n
             facts.append((0.5 + n * 0.4, "page", Stepped(step, not bad, took, detail, f"step-{n + 1}.png")))
         facts += self.exchange("p1", 1.4, took=0.21, session="s-page")
-        facts.append((4.0, "store", TranscriptRead("s-page", ("p1",), ("p1",))))
+        facts.append((4.0, "store", self.stored("s-page", ["p1"])))
         return self.case(
             *sorted(facts, key=lambda fact: fact[0]), scenario=scenario, case="smoke/page", distance="browser"
         )

@@ -1,14 +1,18 @@
 """The guardian program: outlive the owner, then end whatever it left behind.
 
-In    lines on stdin: "watch PID", "forget PID", "path DIR", "unpath DIR"; its own token as the one argument
-Out   at the end of stdin, however the owner ended: every process group that is still watched, and every process whose
-      environment carries the token, gets SIGTERM, a second later SIGKILL; watched paths are removed
-Rule  standard library only, started with -I -S: it must be there within milliseconds and survive everything
+In    lines on stdin: "watch PID", "forget PID", "file PATH", "folder PATH", "unpath PATH" (a path is the hexadecimal
+      form of its bytes: no name can pretend to be a line); its own token as the one argument
+Out   at the end of stdin, however the owner ended: watched files are unlinked; every process group that is still
+      watched, and every process whose environment carries the token, gets SIGTERM, a second later SIGKILL; then watched
+      folders are removed
+Rule  standard library only, started with -I -S: it must be there within milliseconds and survive everything. A "file"
+      that turns out to be a folder stays, a line that was torn by the owner's end is none
 Why   a process that is killed with -9 cannot clean up after itself; a pipe that closes is the one sign that never fails
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,21 +30,31 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     token = sys.argv[1].encode()
     groups: set[int] = set()
-    paths: set[str] = set()
-    for line in sys.stdin:
-        word, _, rest = line.rstrip("\n").partition(" ")
+    files: set[bytes] = set()
+    folders: set[bytes] = set()
+    for line in sys.stdin.buffer:
+        if not line.endswith(b"\n"):
+            break
+        word, rest = line.decode("ascii").split()
         if word == "watch":
             groups.add(int(rest))
         elif word == "forget":
             groups.discard(int(rest))
-        elif word == "path":
-            paths.add(rest)
-        elif word == "unpath":
-            paths.discard(rest)
+        else:
+            path = bytes.fromhex(rest)
+            files.discard(path)
+            folders.discard(path)
+            if word == "file":
+                files.add(path)
+            elif word == "folder":
+                folders.add(path)
+    # Files first: one that says "I am ready" must not outlive who was. Folders last: the processes write there.
+    for path in files:
+        with contextlib.suppress(OSError):
+            Path(os.fsdecode(path)).unlink()
     end_all(token, groups)
-    for path in paths:
+    for path in folders:
         shutil.rmtree(path, ignore_errors=True)
-        Path(path).unlink(missing_ok=True)
 
 
 def end_all(token: bytes, groups: set[int]) -> None:

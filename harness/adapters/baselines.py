@@ -39,7 +39,8 @@ def keep(verdict: Verdict, folder: Path) -> list[Path]:
 def belonging(verdict: Verdict, folders: Sequence[Path]) -> dict[str, Any]:
     """Put together the baseline of every case in a run; UsageError if there is none at all.
 
-    This machine's own comes first; else another machine's, whose simulated figures are as good.
+    This machine's own comes first; else another machine's, whose simulated figures are as good. Each case says of which
+    machine it is.
     """
     found: dict[str, Any] = {}
     cases: dict[str, Any] = {}
@@ -47,8 +48,8 @@ def belonging(verdict: Verdict, folders: Sequence[Path]) -> dict[str, Any]:
         for path in _candidates(case.case, verdict.machine, folders):
             baseline = load(path)
             if case.title() in baseline.get("cases", {}):
-                cases[case.title()] = baseline["cases"][case.title()]
-                found = found or baseline
+                cases[case.title()] = {"machine": baseline.get("machine"), **baseline["cases"][case.title()]}
+                found = found or {"schema": baseline.get("schema"), "run": baseline.get("run")}
                 break
     if not cases:
         names = ", ".join(str(folder) for folder in folders)
@@ -59,12 +60,24 @@ def belonging(verdict: Verdict, folders: Sequence[Path]) -> dict[str, Any]:
 def load(path: Path) -> dict[str, Any]:
     """Read one file; UsageError if it is none of ours."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: no baseline ({getattr(error, 'strerror', None) or error})") from None
-    if not isinstance(data, dict) or "cases" not in data:
-        raise UsageError(f"{path}: no baseline (it holds no cases)")
+    if not isinstance(data, dict) or not isinstance(data.get("cases"), dict):
+        raise UsageError(f"{path}: no baseline (it holds no table of cases)")
+    for title, case in data["cases"].items():
+        figures = case.get("figures") if isinstance(case, dict) else None
+        if not isinstance(figures, dict) or not all(value is None or _is_number(value) for value in figures.values()):
+            raise UsageError(f"{path}: no baseline (the case {title!r} has no table of figures that are numbers)")
     return data
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no figure")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def machine_name(machine: MachineSeen | None) -> str:

@@ -2,7 +2,8 @@
 
 In    facts with their time; a path
 Out   one line a fact: {"t": 1.25, "source": "client", "fact": "got-reply", "cid": "u1-3", ...}
-Rule  append only, one writer a file; a torn last line (after kill -9) is left out, any other bad line is an error
+Rule  append only, one writer a file; a torn last line (after kill -9) is left out, any other bad line is an error;
+      after a line that did not fit on the disk nothing is written any more: a journal may be torn, never holed
 Why   the run is this file: verdict, report and comparison read nothing else
 """
 
@@ -36,21 +37,41 @@ class Book:
         """Append to ``path``; ``t0`` is subtracted from every time."""
         self.path, self.t0 = path, t0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        # No buffer: what failed once would wait in it and be written later, behind a gap or twice.
+        self._file = path.open("ab", buffering=0)
+        self._failed: OSError | None = None
+
+    @property
+    def failed(self) -> OSError | None:
+        """Why nothing is written any more; None as long as everything was."""
+        return self._failed
 
     def write(self, t: float, source: str, fact: RunFact) -> None:
-        """Write one fact; it is with the operating system when this returns, so kill -9 loses nothing."""
-        self._file.write(line_of(t - self.t0, source, fact))
-        self._file.flush()
+        """Write one fact; it is with the operating system when this returns, so kill -9 loses nothing.
+
+        OSError if it could not be written, and again for every fact after it.
+        """
+        self._append(line_of(t - self.t0, source, fact))
 
     def write_all(self, entries: Iterable[Entry]) -> None:
         """Write many facts at once, with the times that they carry."""
-        self._file.writelines(line_of(entry.t, entry.source, entry.fact) for entry in entries)
-        self._file.flush()
+        self._append(b"".join(line_of(entry.t, entry.source, entry.fact) for entry in entries))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _append(self, lines: bytes) -> None:
+        if self._failed is not None:
+            raise self._failed
+        left = memoryview(lines)
+        try:
+            while left:
+                # A file system with little room takes what fits; only the next attempt says why that was all.
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._failed = OSError(error.errno, error.strerror, str(self.path))
+            raise self._failed from None
 
 
 def read(path: Path, *, start: int = 0) -> Iterator[Entry]:

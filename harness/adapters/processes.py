@@ -14,34 +14,40 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
 MARK: Final = "HARNESS_GUARD"
+CLOSE_MAX_S: Final = 10.0
+LIFE_MIN_S: Final = 1.0
+"""A helper that ends sooner than this is replaced only after this time."""
 _GUARDIAN: Final = Path(__file__).with_name("_guardian.py")
 
 
 class Guardian:
-    """A helper process that ends what is registered when this process dies or calls ``close``."""
+    """A helper process that ends what is registered when this process dies or calls ``close``.
 
-    def __init__(self, process: subprocess.Popen[bytes], token: str) -> None:
+    A thread waits for the helper: if somebody ends it, there is a new one at once, and it knows everything.
+    """
+
+    def __init__(self, token: str) -> None:
         """Use ``Guardian.start``."""
-        self._process, self._token = process, token
+        self._token = token
+        self._watched: dict[str, str] = {}
+        """What the helper has been told and still holds, in order: what it is about, and the line."""
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._process = self._launch()
+        self._thread = threading.Thread(target=self._replace_on, name="guardian", daemon=True)
+        self._thread.start()
 
     @classmethod
     def start(cls) -> Self:
         """Start the helper (about 20 ms); it is in a session of its own, so Ctrl-C does not reach it."""
-        token = secrets.token_hex(12)
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARDIAN), token],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            bufsize=0,
-        )
-        return cls(process, token)
+        return cls(secrets.token_hex(12))
 
     def env(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """Give the environment for children: who carries it is found, wherever it was forked to."""
@@ -49,51 +55,123 @@ class Guardian:
         env[MARK] = ":".join(filter(None, (env.get(MARK), self._token)))
         return env
 
+    @property
+    def pid(self) -> int:
+        """The helper's process."""
+        return self._process.pid
+
     def watch(self, pid: int) -> None:
         """End the process group ``pid`` when the owner is gone."""
-        self._tell(f"watch {pid}")
+        self._tell(str(pid), f"watch {pid}")
 
     def forget(self, pid: int) -> None:
         """The process has ended: its number may be given to another one."""
-        self._tell(f"forget {pid}")
+        self._tell(str(pid), f"forget {pid}", holds=False)
 
-    def watch_path(self, path: Path) -> None:
-        """Remove this file or folder when the owner is gone."""
-        self._tell(f"path {path}")
+    def watch_file(self, path: Path) -> None:
+        """Unlink this file when the owner is gone; a folder of this name stays."""
+        self._tell(_written(path), f"file {_written(path)}")
+
+    def watch_folder(self, path: Path) -> None:
+        """Remove this folder and all that is in it when the owner is gone; only for folders that the owner made."""
+        self._tell(_written(path), f"folder {_written(path)}")
 
     def forget_path(self, path: Path) -> None:
-        """Leave this path alone."""
-        self._tell(f"unpath {path}")
+        """Leave this file or folder alone."""
+        self._tell(_written(path), f"unpath {_written(path)}", holds=False)
 
     def close(self) -> None:
         """End whatever is still registered, and the guardian itself."""
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+        with self._lock:
+            self._closing.set()
+            _close(self._process)
+        self._thread.join(timeout=CLOSE_MAX_S)
+        if self._thread.is_alive():
             self._process.kill()
-            self._process.wait()
+            self._thread.join()
 
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.encode() + b"\n")
-        except (BrokenPipeError, ValueError):
-            return  # The guardian was ended from outside; the owner's own clean-up still runs.
+    def _launch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARDIAN), self._token],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            bufsize=0,
+        )
+
+    def _tell(self, about: str, line: str, *, holds: bool = True) -> None:
+        with self._lock:
+            self._watched.pop(about, None)
+            if holds:
+                self._watched[about] = line
+            if not self._closing.is_set():
+                _send(self._process, line)
+
+    def _replace_on(self) -> None:
+        """Wait for the helper's end; unless it was asked for, start the next one."""
+        while True:
+            since = time.monotonic()
+            self._process.wait()
+            if time.monotonic() - since < LIFE_MIN_S:
+                self._closing.wait(LIFE_MIN_S)  # Whatever ends it at once will do so again.
+            with self._lock:
+                _close(self._process)
+                if self._closing.is_set():
+                    return
+                try:
+                    self._process = self._launch()
+                except OSError:
+                    continue  # No room for a process now: the owner's own clean-up still runs.
+                for line in self._watched.values():
+                    _send(self._process, line)
+
+
+def _written(path: Path) -> str:
+    return os.fsencode(path.absolute()).hex()
+
+
+def _send(process: subprocess.Popen[bytes], line: str) -> None:
+    assert process.stdin is not None
+    rest = line.encode("ascii") + b"\n"
+    try:
+        while rest:
+            rest = rest[process.stdin.write(rest) or 0 :]
+    except (BrokenPipeError, ValueError):
+        return  # The helper was ended from outside; the next one is told everything.
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None and not process.stdin.closed:
+        process.stdin.close()
 
 
 async def end(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
     """End a child's process group: SIGTERM, after ``grace_s`` SIGKILL; give back its exit code."""
-    signal_group(process.pid, signal.SIGTERM)
-    try:
-        code = await asyncio.wait_for(process.wait(), grace_s)
-    except TimeoutError:
-        signal_group(process.pid, signal.SIGKILL)
-        code = await process.wait()
-    # The leader is gone; members that it forked must not stay.
-    signal_group(process.pid, signal.SIGKILL)
+    if process.returncode is None:
+        signal_group(process.pid, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), grace_s)
+        except TimeoutError:
+            if process.returncode is None:
+                signal_group(process.pid, signal.SIGKILL)
+    code = await process.wait()
+    sweep(process.pid)
     return code
+
+
+def sweep(pid: int) -> None:
+    """Kill what a leader that was waited for has left in its process group.
+
+    No process gets the number of a group that has members: if there is a process ``pid`` again, the group was empty and
+    the number belongs to somebody else.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        signal_group(pid, signal.SIGKILL)
+    except PermissionError:
+        return
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -52,12 +52,14 @@ def read(path: Path) -> Scenario:
     if len(raw) > BYTES_MAX:
         raise ScenarioError(f"{path}: {len(raw):,} bytes; a scenario has at most {BYTES_MAX:,}")
     try:
-        data = tomllib.loads(raw.decode("utf-8"))
+        data = tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ScenarioError(f"{path}: not UTF-8 (byte 0x{raw[error.start]:02x} in line {line})") from None
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: malformed TOML: {error}") from None
+    except RecursionError:
+        raise ScenarioError(f"{path}: malformed TOML: lists or tables nested too deeply") from None
     try:
         scenario = decode(Scenario, data)
         _check_names(scenario)
@@ -82,6 +84,9 @@ def find(what: str, folder: Path) -> tuple[Named, ...]:
         name = _name(path.resolve(), folder.resolve()) if inside else path.stem
         return (Named(name, path, read(path)),)
     word = what.strip("/")
+    place = Path(what).resolve()
+    if place.is_dir() and folder.resolve() in place.parents:
+        word = place.relative_to(folder.resolve()).as_posix()  # A suite may be named by its place, too.
     known = names(folder)
     if word in known:
         chosen: Sequence[str] = (word,)

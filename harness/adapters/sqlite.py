@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,15 +224,30 @@ class Store:
             rows = self._read(f"{_SESSIONS} WHERE bot = ? {newest}", bot, limit)
         return [Session(*row) for row in rows]
 
-    def messages(self, session: str, limit: int, before: str | None = None) -> list[Message]:
-        """The newest ``limit`` messages of a session (before the message ``before``), oldest first."""
+    def messages(
+        self, session: str, limit: int, before: str | None = None, *, chars_max: int | None = None
+    ) -> tuple[list[Message], bool]:
+        """The newest ``limit`` messages of a session (before ``before``), oldest first; whether older ones are left.
+
+        With ``chars_max`` only as many as have so many characters in all, but one at least: rows are read one by one,
+        and what is not wanted is not read.
+        """
         newest = "ORDER BY rid DESC LIMIT ?"
+        found: list[Message] = []
+        chars = 0
         if before is None:
-            rows = self._read(f"{_MESSAGES} WHERE session = ? {newest}", session, limit)
+            rows = self._rows(f"{_MESSAGES} WHERE session = ? {newest}", session, limit + 1)
         else:
             older = "rid < (SELECT rid FROM message WHERE mid = ?)"
-            rows = self._read(f"{_MESSAGES} WHERE session = ? AND {older} {newest}", session, before, limit)
-        return [Message(*row) for row in rows][::-1]
+            rows = self._rows(f"{_MESSAGES} WHERE session = ? AND {older} {newest}", session, before, limit + 1)
+        with closing(rows):
+            for row in rows:
+                message = Message(*row)
+                chars += len(message.text)
+                if len(found) == limit or (found and chars_max is not None and chars > chars_max):
+                    return found[::-1], True
+                found.append(message)
+        return found[::-1], False
 
     def message(self, session: str, mid: str) -> Message | None:
         """One message of a session."""
@@ -250,6 +265,17 @@ class Store:
         except (sqlite3.Error, UnicodeError) as error:
             raise StoreError(f"{self.path}: {error}") from None
 
+    def _rows(self, sql: str, *values: str | int) -> Generator[Any, None, None]:
+        """Give rows one by one; no other question may be asked before the last row, or before ``close``."""
+        try:
+            try:
+                for row in self._read_cursor.execute(sql, values):  # noqa: UP028 - "yield from" would close the cursor.
+                    yield row
+            finally:
+                self._read_cursor.execute("SELECT 1 WHERE 0")  # What is not read to its end keeps its snapshot open.
+        except (sqlite3.Error, UnicodeError) as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
     # --- Start --------------------------------------------------------------------------------------------------------
     def settle(self) -> int:
         """Give every reply that a dead service left behind its end; say how many there were.
@@ -257,14 +283,17 @@ class Store:
         Called once, before anything else is written. A reply that was streaming keeps what arrived of it; a message
         that was accepted and never answered gets an empty reply. Both are "interrupted".
         """
-        with closing(self._writing.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
-            cursor.execute(_CUT_SHORT, (INTERRUPTED,))
-            cut = cursor.rowcount
-            cursor.execute(_NEVER_ANSWERED, (-len(QUESTION), QUESTION, len(QUESTION), INTERRUPTED))
-            cut += cursor.rowcount
-            cursor.execute("UPDATE pulse SET settled_rid = (SELECT coalesce(max(rid), 0) FROM message)")
-            cursor.execute("COMMIT")
+        try:
+            with closing(self._writing.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                cursor.execute(_CUT_SHORT, (INTERRUPTED,))
+                cut = cursor.rowcount
+                cursor.execute(_NEVER_ANSWERED, (-len(QUESTION), QUESTION, len(QUESTION), INTERRUPTED))
+                cut += cursor.rowcount
+                cursor.execute("UPDATE pulse SET settled_rid = (SELECT coalesce(max(rid), 0) FROM message)")
+                cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
         return cut
 
 

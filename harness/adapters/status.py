@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -90,16 +91,27 @@ class StatusFile:
         if heading == self._heading and now - self._wrote_s < PAUSE_S:
             return
         self._heading, self._wrote_s = heading, now
-        temporary = self.path.with_name(f".status-{os.getpid()}.tmp")
+        text = render(standing, now=now, wall=time.time())
         try:
-            temporary.write_text(render(standing, now=now, wall=time.time()), encoding="utf-8")
-            temporary.replace(self.path)
+            self._replace(text)
         except OSError:
-            # A disk that fills up during a run must not end it: the journal says so better than this file could.
-            temporary.unlink(missing_ok=True)
+            # A disk that fills up must not end a run here. What stands in the file is no longer true, and without it
+            # there may be room for what is.
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+                self._replace(text)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _replace(self, text: str) -> None:
+        temporary = self.path.with_name(f".status-{os.getpid()}.tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def render(standing: Standing, *, now: float, wall: float) -> str:
@@ -119,11 +131,13 @@ def render(standing: Standing, *, now: float, wall: float) -> str:
 
 def _running(current: Current, now: float, wall: float) -> list[str]:
     end = time.strftime("%H:%M:%S", time.localtime(wall + current.left_s(now)))
+    written = time.strftime("%H:%M:%S", time.localtime(wall))
     return [
         f"## Now: {current.case} {current.distance}",
         f"- stage: {current.stage}",
         f"- expected end: {end} (in {current.left_s(now):.0f} s)",
         f"- messages: {current.sent} sent, {current.answered} answered, {current.failed} failed",
+        f"- written at {written} by process {os.getpid()}; if that is gone, so is the run",
         "",
     ]
 

@@ -4,7 +4,8 @@ In    a verdict; for a comparison also a baseline (plain JSON, schema 1)
 Out   ``baseline_of``: the mapping to keep; ``compare``: one Row for each figure, and what it all means
 Rule  only what repeats may fail: figures that unchanged code gives again (in simulated time all of them, elsewhere
       counts such as lost messages). Other timings are shown and never judged: one run cannot tell noise from change.
-      Only when one is at least twice as bad the comparison says so, as inconclusive
+      Only when one is at least twice as bad the comparison says so, as inconclusive. A figure that repeats and changed
+      without being better or worse is no verdict either: somebody must look
 Why   a stored time with a narrow limit fails unchanged builds on a busy machine, and teaches people to look away
 """
 
@@ -101,11 +102,9 @@ def compare(verdict: Verdict, baseline: Mapping[str, Any]) -> Comparison:
     if baseline.get("schema") != SCHEMA:
         reason = f"the baseline has schema {baseline.get('schema')!r}, this version reads {SCHEMA}"
         return Comparison(rows=(), outcome=Outcome.NO_VERDICT, exit_code=EXIT_NO_VERDICT, reasons=(reason,))
-    here, there = machine_of(verdict.machine), baseline.get("machine")
+    here = machine_of(verdict.machine)
     rows: list[Row] = []
     reasons: list[str] = []
-    if here != there:
-        reasons.append(f"another machine: {_told(there)} then, {_told(here)} now")
     for case in verdict.cases:
         if case.outcome is Outcome.ERROR or case.outcome is Outcome.NO_VERDICT:
             reasons.append(f"{case.title()} has no verdict of its own: {case.why()}")
@@ -114,6 +113,10 @@ def compare(verdict: Verdict, baseline: Mapping[str, Any]) -> Comparison:
         problem = _incomparable(case, base)
         if problem:
             reasons.append(f"{case.title()}: {problem}")
+        # A baseline that was put together may hold cases of several machines; each says of which one.
+        there = (base or {}).get("machine", baseline.get("machine"))
+        if here != there and (moved := f"another machine: {_told(there)} then, {_told(here)} now") not in reasons:
+            reasons.append(moved)
         rows.extend(_rows(case, base, comparable=not problem, same_machine=here == there))
     known = {case.title() for case in verdict.cases}
     reasons.extend(
@@ -192,7 +195,9 @@ def _change(
     if _near(old, new, figure.margin):
         return Change.SAME, ""
     if figure.better == "none":
-        return Change.CHANGED, "neither direction is better"
+        if repeats:
+            return Change.CHANGED, "unchanged code gives the same again"
+        return Change.NOT_JUDGED, "one run cannot tell noise from change"
     worse = (new > old) == (figure.better == "lower")
     if repeats or figure.repeats == "machine":
         return (Change.WORSE if worse else Change.BETTER), ""
@@ -203,7 +208,7 @@ def _change(
 
 def _sum_up(rows: tuple[Row, ...], reasons: list[str]) -> Comparison:
     for row in rows:
-        if row.change in {Change.WORSE, Change.INCONCLUSIVE}:
+        if row.change in {Change.WORSE, Change.CHANGED, Change.INCONCLUSIVE}:
             told = f"{row.figure} was {_short(row.base)}, is {_short(row.now)}"
             reasons.append(f"{row.case} {row.distance}: {row.change}: {told}" + (f" ({row.why})" if row.why else ""))
     if any(row.change is Change.WORSE for row in rows):

@@ -12,7 +12,7 @@ import math
 from typing import Final
 
 from harness.core.figures import Figure
-from harness.core.measure import Measures
+from harness.core.measures import Measures
 from harness.core.scenario import Bound
 from harness.core.verdict import Finding, Outcome
 

@@ -454,8 +454,8 @@ class GotReply:
     """The whole reply reached the client.
 
     ``intact`` says whether its length is what the service announced, ``pieces`` in how many parts the client saw it
-    arrive (0: nobody counted, because it was read from the store), ``crc`` is the CRC-32 of the text that arrived (None:
-    the client shows it, but does not hold it).
+    arrive (0: nobody counted, because it was read from the store), ``crc`` is the CRC-32 of the text that arrived
+    (None: the client shows it, but does not hold it).
     """
 
     cid: str
@@ -597,7 +597,7 @@ class MemorySampled:
     """One process after load, drain and collection.
 
     ``subject`` is "service" or a bot; ``messages`` counts all messages so far, ``answered`` those that got their whole
-    reply; ``counters`` maps blocks, objects, heap_bytes, handles, tasks, threads and rss_bytes to their value (a counter
+    reply; ``counters`` maps blocks, objects, heap_bytes, handles, tasks, threads and rss_bytes to their value (one that
     the machine lacks is absent). Another ``pid`` than before means that it was started again meanwhile.
     """
 

@@ -97,6 +97,13 @@ _ALL: Final[tuple[Figure, ...]] = (
         repeats="everywhere",
     ),
     Figure(
+        name="messages_changed",
+        unit="messages",
+        what="Messages whose stored text is not what was sent, or whose reply is not what was stored or echoed.",
+        better="lower",
+        repeats="everywhere",
+    ),
+    Figure(
         name="replies_broken",
         unit="replies",
         what="Replies whose length is not what the service announced.",
@@ -120,7 +127,7 @@ _ALL: Final[tuple[Figure, ...]] = (
     Figure(
         name="messages_per_s",
         unit="1/s",
-        what="Whole replies each second, from the end of the warm-up to the last reply.",
+        what="Whole replies each second, from the end of the warm-up to the end of the load, or to the last reply.",
         better="higher",
         distances=LOADED,
     ),

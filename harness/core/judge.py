@@ -10,7 +10,8 @@ Why   the worst test result is a green one that looked at nothing
     a case is                       when
     error        its own code       it could not be carried out (a problem in CaseEnded)
     no-verdict   4                  its journal is torn, or a fault was not delivered, or the generator was overloaded,
-                                    or a figure that a bound needs is missing
+                                    or users stayed away, or the service left no trace, or a figure that a bound needs
+                                    is missing
     fail         1                  an invariant or a bound is broken; broken bounds weigh only in a fit run
     pass         0                  everything else
 """
@@ -27,7 +28,8 @@ from harness.core.bounds import held, number
 from harness.core.decode import suggest
 from harness.core.events import Entry
 from harness.core.figures import FIGURES
-from harness.core.measure import Measures, measure
+from harness.core.measure import measure
+from harness.core.measures import Measures
 from harness.core.scenario import Bound, Scenario
 from harness.core.story import Story
 from harness.core.verdict import CaseVerdict, Finding, Outcome, Verdict
@@ -38,6 +40,7 @@ __all__ = ["CaseVerdict", "Finding", "Outcome", "Verdict", "check_expectations",
 INVARIANTS: Final[tuple[str, ...]] = (
     "messages_lost",
     "messages_doubled",
+    "messages_changed",
     "replies_broken",
     "calls_while_open",
     "breaker_moves_wrong",
@@ -49,6 +52,8 @@ LAG_SHARE_MAX: Final = 0.25
 CPU_SHARE_MAX: Final = 0.9
 CPU_SAMPLES_MIN: Final = 3
 CLOCK_SLACK_S: Final = 0.05
+FIRST_MESSAGE_S: Final = 3.0
+"""Seconds within which a crowd is connected; it then begins to speak within one think time."""
 _ORDER: Final = (Outcome.FAIL, Outcome.ERROR, Outcome.NO_VERDICT, Outcome.PASS, None)
 _ZERO: Final = Bound(max=0)
 
@@ -173,7 +178,33 @@ def _unfit(story: Story, scenario: Scenario, measures: Measures) -> Iterator[Fin
         return  # Its load is no timed load: nobody looks at the generator.
     elif not story.sent():
         yield _no_verdict("no message was sent, although the scenario has a load")
+    else:
+        yield from _unheard(story, scenario)
     yield from _overloaded(story, scenario, measures)
+
+
+def _unheard(story: Story, scenario: Scenario) -> Iterator[Finding]:
+    """What makes a load that was sent worth nothing: no answer at all, no word of the service, too few users."""
+    if not any(message.accepted or message.refused is not None for message in story.messages.values()):
+        why = f": {story.broken[0][1].why}" if story.broken else ""
+        yield _no_verdict(f"the service neither accepted nor refused any message{why}")
+    elif "messages_answered" not in scenario.expect and not any(m.replied is not None for m in story.sent()):
+        yield _no_verdict("no message was answered; bound messages_answered if that is what you expect")
+    if not story.service_seen:
+        yield _no_verdict("the service wrote no facts: nobody knows what its breakers did")
+    users, took_part = scenario.load.users, _took_part(story, scenario)
+    if story.distance == "wired" and took_part < users:
+        heard = {message.session for message in story.sent()}
+        why = next((f": {broke.why}" for _, broke in story.broken if broke.session not in heard), "")
+        yield _no_verdict(f"only {took_part} of {users} users took part{why}")
+
+
+def _took_part(story: Story, scenario: Scenario) -> int:
+    """Count the users that were there; where time was short, one may still have been thinking of a first message."""
+    load, senders = scenario.load, len({message.session for message in story.sent()})
+    if scenario.duration_s >= 2 * load.say_every_s + FIRST_MESSAGE_S:
+        return senders
+    return max([senders, *(seen.users for _, seen in story.generator)])
 
 
 def _undelivered(story: Story, scenario: Scenario) -> Iterator[Finding]:
@@ -192,8 +223,10 @@ def _overloaded(story: Story, scenario: Scenario, measures: Measures) -> Iterato
     if any(m.intended > m.sent + CLOCK_SLACK_S for m in ahead if m.intended is not None and m.sent is not None):
         yield _no_verdict("messages were sent before they were meant to be: sender and journal use different clocks")
         return
-    lag, limit = measures.values.get("generator_lag_ms_p99"), _lag_limit(scenario)
-    if lag is not None and limit is not None and lag > limit:
+    # What it sent, and what it saw of itself all the time: one that hangs sends little, and that little in time.
+    watched = median([seen.lag_ms_p99 for _, seen in story.generator] or [0.0])
+    lag, limit = max(measures.values.get("generator_lag_ms_p99") or 0.0, watched), _lag_limit(scenario)
+    if lag > limit:
         yield _no_verdict(
             f"the load generator was overloaded: it sent up to {number(lag)} ms late (p99), "
             f"at most {number(limit)} ms is fit to measure with"
@@ -206,13 +239,14 @@ def _overloaded(story: Story, scenario: Scenario, measures: Measures) -> Iterato
         )
 
 
-def _lag_limit(scenario: Scenario) -> float | None:
+def _lag_limit(scenario: Scenario) -> float:
     """How late a generator may send: a late one adds its own delay to every time, but loses and doubles nothing.
 
-    A quarter of the tightest bound on a time, at least LAG_MS_MAX; None where no time is bounded.
+    A quarter of the tightest bound on a time, at least LAG_MS_MAX. Where no time is bounded, a whole think time and a
+    second: whoever is later does not put the load on that the scenario tells of.
     """
     bounds = [bound.max for name, bound in scenario.expect.items() if FIGURES[name].unit == "ms" and bound.max]
-    return max(LAG_MS_MAX, min(bounds) * LAG_SHARE_MAX) if bounds else None
+    return max(LAG_MS_MAX, min(bounds) * LAG_SHARE_MAX) if bounds else 1000.0 * (1.0 + scenario.load.say_every_s)
 
 
 def _no_verdict(text: str) -> Finding:
@@ -244,6 +278,9 @@ def _implied(story: Story, scenario: Scenario) -> dict[str, Bound]:
     implied: dict[str, Bound] = {}
     if story.steps:
         implied["steps_failed"] = _ZERO
+    if _loaded(story, scenario) and story.sent():
+        # Percentiles know only messages that were answered: whoever answers one of a hundred would be fast.
+        implied["messages_unanswered"] = _ZERO
     if _is_leak_check(story, scenario) and not any(FIGURES[name].memory for name in scenario.expect if name in FIGURES):
         implied["leaks_found"] = _ZERO
     return {name: bound for name, bound in implied.items() if name not in scenario.expect}

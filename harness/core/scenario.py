@@ -8,6 +8,7 @@ Why   the same file is simulated, run against real processes, and driven through
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from harness.errors import ScenarioError
 
 Distance = Literal["simulated", "wired", "browser"]
 DISTANCES: Final[tuple[Distance, ...]] = ("simulated", "wired", "browser")
+SERVICE: Final = "service"
+"""What a leak check calls the process that is no bot."""
+SEED_MAX: Final = 2**63 - 1
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -60,8 +64,11 @@ class Bot:
         _range("count", self.count, 1, 1_000)
         if not NAME.fullmatch(self.name or self.behaviour):
             raise ScenarioError(
-                f"name: {self.name or self.behaviour!r} must be 1 to 40 of a-z, 0-9 and '-', starting with a letter"
+                f"name: {self.name or self.behaviour!r} must be 1 to 40 of a-z, 0-9 and '-', starting with no '-'"
             )
+        longest = self.names()[-1]
+        if not NAME.fullmatch(longest):
+            raise ScenarioError(f"name: {longest!r} has {len(longest)} characters with its number, at most 40 may be")
 
     def names(self) -> tuple[str, ...]:
         """Give every bot of this entry its name."""
@@ -117,6 +124,9 @@ class Bound:
         """Refuse a bound that nothing or everything meets."""
         if self.min is None and self.max is None:
             raise ScenarioError("needs min, max or both")
+        for name, value in (("min", self.min), ("max", self.max)):
+            if value is not None and not math.isfinite(value):
+                raise ScenarioError(f"{name}: must be a finite number, got {value:g}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ScenarioError(f"min {self.min} is above max {self.max}")
 
@@ -148,16 +158,25 @@ class Scenario:
     def __post_init__(self) -> None:
         """Refuse contradictions between the parts."""
         _range("duration_s", self.duration_s, 0.1, 86_400)
+        if not 0 <= self.seed <= SEED_MAX:
+            raise ScenarioError(f"seed: must be from 0 to {SEED_MAX}, got {self.seed}")
         if not self.name.strip() or not self.why.strip():
             raise ScenarioError("name and why must not be empty")
         if not self.distances:
             raise ScenarioError("distances: name at least one of simulated, wired, browser")
+        for place, distance in enumerate(self.distances):
+            if distance in self.distances[:place]:
+                raise ScenarioError(f"distances[{place}]: {distance!r} is named twice")
         if not self.bots:
             raise ScenarioError("bots: a scenario needs at least one bot")
         names = self.bot_names()
         for name in names:
             if names.count(name) > 1:
                 raise ScenarioError(f"bots: two bots are called {name!r}; give one of them a name")
+        if self.memory is not None and SERVICE in names:
+            raise ScenarioError(
+                f"bots: a leak check calls the service itself {SERVICE!r}; give the bot of that name another one"
+            )
         if len(names) > self.service.bots_max:
             raise ScenarioError(f"bots: {len(names)} bots, but service.bots_max is {self.service.bots_max}")
         for place, fault in enumerate(self.faults):
@@ -175,6 +194,11 @@ class Scenario:
     def bot_names(self) -> tuple[str, ...]:
         """Every bot of the cast, in order."""
         return tuple(name for bot in self.bots for name in bot.names())
+
+
+def folder_of(case: str, distance: str) -> str:
+    """Name the folder of a case: ``smoke/chat`` wired is "smoke.chat-wired"; no other case has the same."""
+    return f"{case.replace('%', '%25').replace('.', '%2E').replace('/', '.')}-{distance}"
 
 
 def _range(name: str, value: float, low: float, high: float) -> None:

@@ -63,6 +63,11 @@ class Message:
     replies: int = 0
     intact: bool = True
     pieces: int = 0
+    chars: int = 0
+    crc: int | None = None
+    """Of the text that was sent; None if nobody took it."""
+    reply_crc: int | None = None
+    """Of the reply that was read."""
     failed: float | None = None
     refused: float | None = None
     code: str = ""
@@ -212,7 +217,7 @@ def _take(story: Story, t: float, entry: Entry) -> None:
             message = _message(story, fact.cid)
             if message.sent is None:
                 message.session, message.bot = fact.session, fact.bot
-                message.intended, message.sent = fact.intended, t
+                message.intended, message.sent, message.crc = fact.intended, t, fact.crc
         case GotAccepted():
             _message(story, fact.cid).accepted = True
         case GotFirstToken():
@@ -224,6 +229,7 @@ def _take(story: Story, t: float, entry: Entry) -> None:
             message.replies += 1
             message.intact = message.intact and fact.intact
             message.pieces = max(message.pieces, fact.pieces)
+            message.chars, message.reply_crc = fact.chars, fact.crc
             message.accepted = True
         case Admitted():
             story.service_seen = True

@@ -41,7 +41,7 @@ ARGUMENTS: Final = (
 async def open_chromium(guardian: Guardian) -> AsyncIterator[Browser]:
     """Start a browser; TargetDownError says what to install."""
     folder = Path(tempfile.mkdtemp(prefix="harness-", dir=_roomy_tmp()))
-    guardian.watch_path(folder)
+    guardian.watch_folder(folder)
     try:
         with _environment(guardian.env() | {"TMPDIR": str(folder)}):
             starting = async_playwright()

@@ -16,12 +16,14 @@ from typing import Any, Final
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, ViewportSize, expect
 
-from harness.core.events import ClientBroke, Entry, Noted, RunFact, Sent, Stepped, TranscriptRead
+from harness.core.events import ClientBroke, Entry, Noted, RunFact, Sent, Stepped
 from harness.drivers import Case, Watch, _faults
 from harness.drivers._banner import BannerWatch
+from harness.drivers._gather import answering, read_transcripts
+from harness.drivers._history import HISTORY, history
 from harness.drivers._page import ChatPage
 from harness.drivers._witness import SOURCE, Told, Witness
-from harness.errors import TargetDownError
+from harness.errors import HarnessError, NoVerdictError, TargetDownError
 from harness.load.habits import Habits
 from harness.targets._api import Api
 from harness.targets.reference import RunningService
@@ -32,9 +34,9 @@ STEP_MAX_MS: Final = 20_000
 OPEN_MAX_S: Final = 30.0
 OVERTIME_S: Final = 20.0
 """Seconds after the cooldown within which the bot must have been seen to be back."""
+NEWS_MAX_S: Final = 2.0
+LAST_PAUSE_MAX_S: Final = 1.0
 TRIES_MAX: Final = 3
-HISTORY: Final = 50
-"""Messages that the page shows after a reload without being asked for more."""
 GREETING: Final = (
     "Hello! Please read this with care:\n\n"
     "1. a list keeps its **numbers**,\n"
@@ -51,13 +53,15 @@ class StepError(Exception):
 class Visit:
     """What one person does, and what they see."""
 
-    def __init__(self, case: Case, service: RunningService, watch: Watch, *, t0: float) -> None:
+    def __init__(self, case: Case, service: RunningService, watch: Watch) -> None:
         """Nothing happens before ``pay``."""
         self.entries: list[Entry] = []
         """Times are CLOCK_MONOTONIC."""
         self._case, self._service, self._watch = case, service, watch
-        self._witness = Witness(self.note, t0=t0)
+        self._witness = Witness(self.note)
         self._console: list[str] = []
+        self._lost = asyncio.Event()
+        """The browser, or the process of its page, is gone: nobody can look any more."""
         scenario = case.scenario
         self._bot = scenario.faults[0].bot if scenario.faults else scenario.bot_names()[0]
         self._habits = Habits(seed=case.seed, user=0, think_s_mean=scenario.load.say_every_s, words=scenario.load.words)
@@ -77,6 +81,7 @@ class Visit:
         )
         context.set_default_timeout(STEP_MAX_MS)
         expect.set_options(timeout=STEP_MAX_MS)
+        chromium.on("disconnected", lambda _: self._lost.set())
         well = False
         try:
             await context.tracing.start(screenshots=True, snapshots=True)
@@ -89,14 +94,16 @@ class Visit:
             raise
         finally:
             await self._put_away(context, well=well)
-        await self._read_transcript()
+        await self._read_transcript(well=well)
+        if self._lost.is_set():
+            raise NoVerdictError("the browser died in the middle of the case: nobody saw the rest")
 
     # --- The way ----------------------------------------------------------------------------------------------------
     async def _go(self, context: BrowserContext) -> None:
         page = await context.new_page()
         page.on("console", self._heard_console)
         page.on("pageerror", lambda error: self.note(time.monotonic(), SOURCE, ClientBroke("", f"page error: {error}")))
-        page.on("crash", lambda _: self.note(time.monotonic(), SOURCE, ClientBroke("", "the page's process died")))
+        page.on("crash", lambda _: self._lost.set())
         self._chat = ChatPage(page)
         await self._chat.watch(self._witness.saw)
         self._watch.stage("opening the page")
@@ -145,6 +152,11 @@ class Visit:
             if told.chars:
                 await expect(self._chat.reply(told.cid).locator(".prose")).not_to_be_empty()
 
+    async def _think(self, ends: float) -> None:
+        """Pause as a person does, but not beyond the end; after it only to see whether the bot is back."""
+        left_s = ends - time.monotonic()
+        await asyncio.sleep(min(self._habits.think_s(), left_s if left_s > 0 else LAST_PAUSE_MAX_S))
+
     async def _converse(self) -> None:
         """Send, read, think, until the time is over and the bot of the faults is back."""
         scenario = self._case.scenario
@@ -157,15 +169,19 @@ class Visit:
         self._watch.stage(f"one person for {scenario.duration_s:g} s")
         try:
             while time.monotonic() < ends or (not banner.done and time.monotonic() < latest):
-                await asyncio.sleep(self._habits.think_s())
+                await self._think(ends)
+                if time.monotonic() >= ends and banner.done:
+                    break
                 _, text = self._habits.message()
                 async with self._quiet_step("send and read"):
                     told = await self._say(text)
                     await self._until(told.over)
                     await banner.judge(told)
                 if faults.done():
-                    faults.result()
-            await faults
+                    with answering():
+                        faults.result()
+            with answering():
+                await faults
         finally:
             for task in (faults, watching):
                 task.cancel()
@@ -175,26 +191,28 @@ class Visit:
     async def _come_back(self) -> None:
         """Reload: the same session, with everything that was said."""
         self._watch.stage("reloading the page")
-        session = self._chat.session()
+        session, before = self._chat.session(), dict[str, str]()
         async with self._step("reload"):
+            shown = await self._chat.texts()
+            before = {cid: text for cid, text in shown.items() if self._witness.answered(cid)}
             await self._chat.reload()
             if self._chat.session() != session:
                 raise AssertionError(f"the page came back in session {self._chat.session()!r}, it was {session!r}")
         async with self._step("see the history", "history.png") as step:
-            stored = (await self._transcript(session))[-HISTORY:]
-            asked = [message["cid"] for message in stored if message["role"] == "user"]
-            replies = [message["cid"] for message in stored if message["role"] == "bot" and message["text"]]
             await expect(self._chat.replies.first).to_be_visible()
-            shown = [cid for cid in await self._chat.cids() if cid in asked]
-            if shown != asked:
-                raise AssertionError(
-                    f"the page shows {len(shown)} of the {len(asked)} stored messages, or in another order"
-                )
-            texts = await self._chat.texts()
-            empty = [cid for cid in replies if not texts.get(cid)]
-            if empty:
-                raise AssertionError(f"replies without their text: {', '.join(empty[:5])}")
-            step.detail = f"{len(asked)} messages, {len(replies)} replies"
+            step.detail = history(
+                await self._stored(session), before, await self._chat.cids(), await self._chat.texts()
+            )
+
+    async def _stored(self, session: str) -> list[dict[str, Any]]:
+        """What the page must show again; a service that does not give it has failed this step."""
+        api = Api(self._service.url)
+        try:
+            return (await api.transcript(session))[-HISTORY:]
+        except TargetDownError as error:
+            raise AssertionError(str(error)) from error
+        finally:
+            api.close()
 
     # --- Looks ------------------------------------------------------------------------------------------------------
     async def _look_around(self) -> None:
@@ -234,6 +252,8 @@ class Visit:
             yield
         except (Error, AssertionError, TimeoutError) as error:
             took_ms = round((time.monotonic() - begun) * 1000, 1)
+            if await self._gone(error):
+                raise StepError(name) from error
             why = self._why(error)
             picture = "failed.png"
             try:
@@ -243,6 +263,14 @@ class Visit:
             self.note(time.monotonic(), SOURCE, Stepped(name, ok=False, took_ms=took_ms, detail=why, picture=picture))
             raise StepError(name) from error
 
+    async def _gone(self, error: BaseException) -> bool:
+        """Whether the browser is gone; the news of it may come after the first call that fails of it."""
+        if isinstance(error, Error) and any(word in error.message for word in ("closed", "crashed", "Connection")):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NEWS_MAX_S):
+                    await self._lost.wait()
+        return self._lost.is_set()
+
     def _why(self, error: BaseException) -> str:
         if self._service.ended:
             return f"the service ended with {self._service.ended}"
@@ -250,14 +278,21 @@ class Visit:
         return "; ".join(lines[:4])[:400] or "it took too long"
 
     async def _say(self, text: str) -> Told:
-        told = self._witness.press(self._bot, time.monotonic())
+        told = self._witness.press(self._bot, time.monotonic(), text)
         await self._chat.say(text)
         await self._until(told.known)
         return told
 
     async def _until(self, event: asyncio.Event) -> None:
-        async with asyncio.timeout(self._answer_max_s):
-            await event.wait()
+        waits = [asyncio.ensure_future(each.wait()) for each in (event, self._lost)]
+        try:
+            async with asyncio.timeout(self._answer_max_s):
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not event.is_set():
+            raise TimeoutError
 
     # --- What is left -----------------------------------------------------------------------------------------------
     async def _put_away(self, context: BrowserContext, *, well: bool) -> None:
@@ -274,21 +309,14 @@ class Visit:
         note = f"kept in {folder.name}/: {', '.join(kept)} (`playwright show-trace trace.zip`)"
         self.note(time.monotonic(), SOURCE, Noted(note))
 
-    async def _read_transcript(self) -> None:
-        sessions = {e.fact.session for e in self.entries if isinstance(e.fact, Sent)} - {""}
-        for session in sorted(sessions):
-            with suppress(TargetDownError):
-                messages = await self._transcript(session)
-                cids = tuple(str(message["cid"]) for message in messages if message["role"] == "user")
-                replies = tuple(str(message["cid"]) for message in messages if message["role"] == "bot")
-                self.note(time.monotonic(), "store", TranscriptRead(session, cids, replies))
-
-    async def _transcript(self, session: str) -> list[dict[str, Any]]:
-        api = Api(self._service.url)
+    async def _read_transcript(self, *, well: bool) -> None:
+        sessions = sorted({e.fact.session for e in self.entries if isinstance(e.fact, Sent)} - {""})
         try:
-            return await api.transcript(session)
-        finally:
-            api.close()
+            await read_transcripts(self._service.url, sessions, self.entries)
+        except HarnessError as error:
+            if well:
+                raise
+            self.note(time.monotonic(), SOURCE, Noted(str(error)))  # The failed step says the same, and more.
 
     def _heard_console(self, message: ConsoleMessage) -> None:
         self._console.append(f"{message.type}: {message.text}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.core.events import GotAccepted, GotFailure, GotFirstToken, GotRefusal, GotReply, RunFact, Sent
+from harness.core.texts import crc_of
 from harness.drivers._page import Seen
 
 SOURCE: Final = "client"
@@ -28,6 +29,7 @@ class Told:
     bot: str
     intended: float
     pressed: float
+    text: str
     cid: str = ""
     accepted: bool = False
     begun: bool = False
@@ -46,9 +48,9 @@ class Told:
 class Witness:
     """Keeps the messages of one person."""
 
-    def __init__(self, note: Callable[[float, str, RunFact], None], *, t0: float) -> None:
-        """Hand each fact to ``note``; ``t0`` is when the case began."""
-        self._note, self._t0 = note, t0
+    def __init__(self, note: Callable[[float, str, RunFact], None]) -> None:
+        """Hand each fact to ``note``; times are CLOCK_MONOTONIC."""
+        self._note = note
         self._next: Told | None = None
         self.told: dict[str, Told] = {}
 
@@ -58,9 +60,13 @@ class Witness:
         outcomes = [told.outcome for told in self.told.values()]
         return len(outcomes), outcomes.count("done"), outcomes.count("refused") + outcomes.count("failed")
 
-    def press(self, bot: str, intended: float) -> Told:
+    def answered(self, cid: str) -> bool:
+        """Whether the whole reply to a message was seen."""
+        return cid in self.told and self.told[cid].outcome == "done"
+
+    def press(self, bot: str, intended: float, text: str) -> Told:
         """Enter is about to be pressed: the next unknown message on the page is this one."""
-        self._next = Told(bot, intended, time.monotonic())
+        self._next = Told(bot, intended, time.monotonic(), text)
         return self._next
 
     def saw(self, seen: Seen) -> None:
@@ -73,8 +79,8 @@ class Witness:
             told, self._next = self._next, None
             told.cid = seen["cid"]
             self.told[told.cid] = told
-            intended = round(told.intended - self._t0, 6)
-            self._note(told.pressed, SOURCE, Sent(seen["session"], told.bot, told.cid, intended))
+            sent = Sent(seen["session"], told.bot, told.cid, told.intended, crc_of(told.text))
+            self._note(told.pressed, SOURCE, sent)
             told.known.set()
         if told.outcome:
             return  # Shown again, after a reload.

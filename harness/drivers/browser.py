@@ -11,12 +11,11 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from harness.adapters import journal
 from harness.adapters.journal import Book
-from harness.core.events import Entry
 from harness.drivers import Case, Watch, _faults
+from harness.drivers._gather import write_down
 from harness.errors import TargetDownError
-from harness.targets.reference import Reference, RunningService
+from harness.targets.reference import Reference
 
 __all__ = ["Browser"]
 
@@ -38,21 +37,10 @@ class Browser:
         target = Reference()
         bot_logs = case.state_dir / "bot-logs"
         async with target.open(folder=case.folder, bot_logs=bot_logs, settings=case.scenario.service) as service:
-            visit = Visit(case, service, watch, t0=book.t0)
+            visit = Visit(case, service, watch)
             try:
                 watch.stage("starting the browser")
                 async with open_chromium(service.guardian) as chromium:
                     await visit.pay(chromium)
             finally:
-                _write(book, service, visit.entries)
-
-
-def _write(book: Book, service: RunningService, seen: list[Entry]) -> None:
-    """Put everything that was seen into the case's journal, in the order of time."""
-    entries = list(seen)
-    for path in service.journals:
-        if path.exists():
-            entries += journal.read(path)
-            path.unlink()
-    entries.sort(key=lambda entry: entry.t)  # Stable: what one witness saw at one instant keeps its order.
-    book.write_all(Entry(entry.t - book.t0, entry.source, entry.fact) for entry in entries)
+                write_down(book, visit.entries, service.journals)

@@ -15,19 +15,20 @@ import importlib.util
 import math
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from harness.adapters import journal, shipped
+from harness.adapters import shipped
 from harness.adapters.journal import Book
-from harness.core.events import Entry, Noted, RunFact, Sent, TranscriptRead
+from harness.core.events import Entry, Noted, RunFact
 from harness.core.scenario import Scenario
 from harness.drivers import Case, Watch, _faults
+from harness.drivers._gather import answering, read_transcripts, write_down
 from harness.drivers._tail import Tail
-from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, NoVerdictError, TargetDownError
+from harness.errors import EXIT_FAILED, EXIT_NO_VERDICT, EXIT_PASS, HarnessError, NoVerdictError, TargetDownError
 from harness.memory.check import Wrapping, check
 from harness.targets._api import Api
 from harness.targets._child import Child, child_env
@@ -161,17 +162,11 @@ class _Trial:
             await load.end(grace_s=_POLL_S)  # It has ended by itself, or what it still has to say is not wanted.
         self._account(load, tail)
         self.watch.stage("reading the stored sessions")
-        await self._read_transcripts(tail.sessions)
+        await read_transcripts(self.service.url, tail.sessions, self.entries)
 
     def write(self, book: Book) -> None:
-        """Put everything that was seen into the case's journal, in the order of time."""
-        for path in (*self.service.journals, self.journal):
-            if path.exists():
-                self.entries += journal.read(path)
-        self.entries.sort(key=lambda entry: entry.t)  # Stable: what one witness saw at one instant keeps its order.
-        book.write_all(_since(book.t0, entry) for entry in self.entries)
-        for path in (*self.service.journals, self.journal):
-            path.unlink(missing_ok=True)
+        """Put everything that was seen into the case's journal."""
+        write_down(book, self.entries, [*self.service.journals, self.journal])
 
     async def _began(self, load: Child, tail: Tail) -> float:
         """Wait for the first line of the users' journal: it is written as the load begins."""
@@ -192,7 +187,7 @@ class _Trial:
         told = 0.0
         while not load.ended or not faults.done():
             if faults.done():
-                faults.result()
+                _proven(faults)
             if self.service.ended:
                 words = self.service.last_words()
                 raise HarnessError(f"the service ended with {self.service.ended} under load:\n{words}")
@@ -203,32 +198,31 @@ class _Trial:
                 tail.look()
                 self.watch.counted(tail.sent, tail.answered, tail.failed)
             await asyncio.sleep(_POLL_S)
-        faults.result()
+        _proven(faults)
 
     def _account(self, load: Child, tail: Tail) -> None:
         """See whether the load was one."""
         tail.look()
         self.watch.counted(tail.sent, tail.answered, tail.failed)
         code = load.process.returncode
+        if code == EXIT_NO_VERDICT:
+            raise NoVerdictError(
+                f"the load's own code broke, so it was not the load that was planned:\n{load.last_words()}"
+            )
         if not tail.sent or code not in (EXIT_PASS, EXIT_FAILED):
             raise NoVerdictError(f"Locust sent {tail.sent} messages and ended with {load.ended}:\n{load.last_words()}")
         if code != EXIT_PASS:
             text = "Locust reports more than refused and failed messages: see load.log"
             self.entries.append(Entry(time.monotonic(), "driver", Noted(text)))
 
-    async def _read_transcripts(self, sessions: Iterable[str]) -> None:
-        api = Api(self.service.url)
-        try:
-            for session in sessions:
-                messages = await api.transcript(session)
-                cids = tuple(message["cid"] for message in messages if message["role"] == "user")
-                replies = tuple(message["cid"] for message in messages if message["role"] == "bot")
-                self.entries.append(Entry(time.monotonic(), "store", TranscriptRead(session, cids, replies)))
-        finally:
-            api.close()
-
     def _fault(self, t: float, fact: RunFact) -> None:
         self.entries.append(Entry(t, _faults.SOURCE, fact))
+
+
+def _proven(faults: asyncio.Task[None]) -> None:
+    """Raise what ended the faults before their time."""
+    with answering():
+        faults.result()
 
 
 def load_command(scenario: Scenario, seed: int, locustfile: Path, url: str, journal_path: Path) -> list[str]:
@@ -250,10 +244,3 @@ def drain_s(scenario: Scenario) -> int:
 def _load_env(service: RunningService) -> dict[str, str]:
     env = child_env(service.guardian)
     return {name: value for name, value in env.items() if not name.startswith("LOCUST_")}
-
-
-def _since(t0: float, entry: Entry) -> Entry:
-    fact = entry.fact
-    if isinstance(fact, Sent):
-        fact = replace(fact, intended=round(fact.intended - t0, 6))
-    return Entry(entry.t - t0, entry.source, fact)

@@ -22,6 +22,7 @@ from harness.core.events import (
     GotReply,
     RunFact,
 )
+from harness.core.texts import crc_of
 
 VERSION: Final = 1
 ACK_EVERY: Final = 32
@@ -37,6 +38,8 @@ class _Turn:
     intact: bool = True
     pieces: int = 0
     begun: bool = False
+    crc: int = 0
+    """Of the text so far: what arrived, whatever the service says of it."""
 
 
 class Conversation:
@@ -128,7 +131,8 @@ class Conversation:
                 self._settle(turn.cid)
                 if frame["state"] != "done":
                     return GotFailure(turn.cid, frame["state"])
-                return GotReply(turn.cid, turn.chars, turn.intact and turn.chars == frame["chars"], turn.pieces)
+                intact = turn.intact and turn.chars == frame["chars"]
+                return GotReply(turn.cid, turn.chars, intact, turn.pieces, turn.crc)
             case "failed":
                 self._turns.pop(frame["turn"], None)
                 self._settle(frame["cid"])
@@ -150,6 +154,7 @@ class Conversation:
             return None  # It never began; its end will be called not intact.
         turn.intact = turn.intact and frame["at"] == turn.chars
         turn.chars += len(frame["text"])
+        turn.crc = crc_of(frame["text"], turn.crc)
         turn.pieces += 1
         if turn.begun:
             return None
@@ -171,16 +176,16 @@ class Conversation:
         for message in messages:
             if self.open is None or message["cid"] != self.open:
                 continue
-            cid, state, chars = self.open, message["state"], len(message["text"])
+            cid, state, chars, crc = self.open, message["state"], len(message["text"]), crc_of(message["text"])
             if state in _LOST:
                 self._settle(cid)
                 return GotFailure(cid, state)
             if message["role"] == "bot" and state == "done":
                 self._settle(cid)
-                return GotReply(cid, chars)
+                return GotReply(cid, chars, crc=crc)
             if message["role"] == "bot":
                 self._accepted = True
-                self._turns[message["mid"]] = _Turn(cid, chars, begun=chars > 0)
+                self._turns[message["mid"]] = _Turn(cid, chars, begun=chars > 0, crc=crc)
         return None
 
     def _settle(self, cid: str) -> None:

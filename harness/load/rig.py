@@ -25,6 +25,7 @@ from locust.runners import LocalRunner
 
 from harness.adapters.journal import Book
 from harness.core.events import GeneratorSeen
+from harness.errors import EXIT_NO_VERDICT
 from harness.load.habits import Habits
 from harness.load.recorder import Recorder
 from harness.load.self_watch import SOURCE, watch
@@ -121,7 +122,10 @@ class Rig:
     def on_quitting(self, environment: Environment, **_: object) -> None:
         """A refused or failed message is an answer, which the reader judges; Locust would end with 1 for it."""
         runner = environment.runner
-        if runner is None or environment.process_exit_code is not None or runner.exceptions:
+        if runner is None or environment.process_exit_code is not None:
+            return
+        if runner.exceptions:
+            environment.process_exit_code = EXIT_NO_VERDICT  # Our own code broke: such a load measures nothing.
             return
         recorder = getattr(self, "recorder", None)
         answers = {"refused", "failed"}

@@ -8,7 +8,6 @@ Why   a generator that is late measures itself; a run with such numbers must be 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 import gevent
 
 from harness.core.events import GeneratorSeen
+from harness.core.stats import percentile
 
 SOURCE: Final = "load"
 _TICK_S: Final = 0.01
@@ -34,10 +34,5 @@ def watch(tell: Callable[[float, GeneratorSeen], None], users: Callable[[], int]
             lags_s.append(time.monotonic() - due)
         now = time.monotonic()
         share = (time.process_time() - cpu) / (now - start)
-        tell(now, GeneratorSeen(round(p99(lags_s) * 1000, 3), round(share, 4), users()))
-
-
-def p99(values: list[float]) -> float:
-    """Give the smallest value that 99 % do not exceed."""
-    ordered = sorted(values)
-    return ordered[math.ceil(0.99 * len(ordered)) - 1]
+        lag_ms_p99 = round(percentile(sorted(lags_s), 0.99) * 1000, 3)
+        tell(now, GeneratorSeen(lag_ms_p99, round(share, 4), users()))

@@ -22,6 +22,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from harness.core.events import ClientBroke, Sent
+from harness.core.texts import crc_of
 from harness.load.conversation import Conversation
 from harness.load.link import Link, LinkLostError
 from harness.load.rig import Rig
@@ -72,10 +73,12 @@ class ChatUser(FastHttpUser):
         if not self._started:
             wait: Callable[[], None] = self.wait
             wait()
+        # A stop that came while we were waking up ends us at the next switch: here, before anything is sent.
+        gevent.sleep(0)
         cid, text = self._habits.message()
         # A lost connection holds the message, not the person: that delay is the service's, not the generator's.
         now = self._due if self._held_up else time.monotonic()
-        self.rig.recorder.send(now, Sent(self._talk.session, self._bot, cid, self._due))
+        self.rig.recorder.send(now, Sent(self._talk.session, self._bot, cid, self._due, crc_of(text)))
         say, deadline = self._talk.say(cid, text), time.monotonic() + PATIENCE_S
         try:
             self._require().send(say)
@@ -151,9 +154,12 @@ class ChatUser(FastHttpUser):
         why = ""
         for attempt in range(ATTEMPTS_MAX):
             with self.client.post("/api/sessions", json={"bot": self._bot}, catch_response=True) as response:
-                if response.status_code == HTTPStatus.CREATED:
-                    return str(response.json()["id"])
                 why = f"{response.status_code}: {response.text or response.error}"
+                if response.status_code == HTTPStatus.CREATED:
+                    try:
+                        return str(response.json()["id"])
+                    except (ValueError, TypeError, KeyError):
+                        why = f"not understood: {why}"
                 response.failure(why)
             if response.status_code in range(400, 500):
                 break  # The service has understood, and will say the same again.

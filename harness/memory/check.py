@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from harness.adapters.counters import ENV_DIR, SERVICE, probe, socket_path
+from harness.adapters.counters import ENV_DIR, SERVICE, Probed, bot_socket_path, probe, socket_path
 from harness.adapters.journal import Book
 from harness.adapters.processes import Guardian
 from harness.core.events import AllocatorFound, MemorySampled, Noted
@@ -39,6 +39,7 @@ from harness.memory.cycles import Load
 
 SETTLE_TRIES: Final = 5
 SETTLE_S: Final = 0.03
+SETTLING: Final = ("tasks", "handles", "threads")
 SOURCE: Final = "memory"
 TUNABLES: Final = "GLIBC_TUNABLES"
 """Read by glibc as a process starts; other C libraries ignore it."""
@@ -92,7 +93,7 @@ class _Check:
     async def measure(self) -> None:
         """Run the cycles and write down what every process holds after each."""
         subjects = (SERVICE, *self.scenario.bot_names())
-        last: dict[str, Mapping[str, int]] = {}
+        last: dict[str, Probed] = {}
         async with AsyncExitStack() as stack:
             probes = stack.enter_context(_probe_dir())
             load = await self._open(stack, Wrapping(env={ENV_DIR: str(probes), **_exact_heap()}))
@@ -100,9 +101,10 @@ class _Check:
                 self.watch.stage(f"memory: {_called(cycle, self.plan)}")
                 await self._run(load)
                 for subject in subjects:
-                    last[subject] = await _settled(socket_path(probes, subject), last.get(subject))
+                    seen = last[subject] = await _settled(_socket(probes, subject), last.get(subject))
                     messages = load.sent.get(subject, load.total())
-                    self._write(MemorySampled(subject, cycle, messages, last[subject]))
+                    answered = load.answered.get(subject, load.heard.answered)
+                    self._write(MemorySampled(subject, cycle, messages, seen.counters, pid=seen.pid, answered=answered))
         if load.heard.failed:
             failed = f"{load.heard.failed} of {load.total()} messages failed ({load.heard.first_failure})"
             self._write(Noted(f"leak check: {failed}"))
@@ -135,7 +137,7 @@ class _Check:
                 self.watch.stage(f"memory: under memray, {_called(cycle, self.plan, cycles)}")
                 await self._run(load)
             for subject in subjects:
-                await _settled(socket_path(probes, subject), None)
+                await _settled(_socket(probes, subject), None)
             await culprits.finish(folder, subjects)
         return culprits.Pass(folder, {SERVICE: load.total(), **load.sent})
 
@@ -158,15 +160,19 @@ class _Check:
         self.book.write(time.monotonic(), SOURCE, fact)
 
 
-async def _settled(path: Path, before: Mapping[str, int] | None) -> dict[str, int]:
+def _socket(probes: Path, subject: str) -> Path:
+    return socket_path(probes, SERVICE) if subject == SERVICE else bot_socket_path(probes, subject)
+
+
+async def _settled(path: Path, before: Probed | None) -> Probed:
     """Probe; again after a moment if more tasks or handles are there than last time, for they may be about to go."""
-    counters = await probe(path)
+    seen = await probe(path)
     for _ in range(SETTLE_TRIES):
-        if before is None or all(counters[name] <= before[name] for name in ("tasks", "handles", "threads")):
+        if before is None or all(seen.counters[name] <= before.counters[name] for name in SETTLING):
             break
         await asyncio.sleep(SETTLE_S)
-        counters = await probe(path)
-    return counters
+        seen = await probe(path)
+    return seen
 
 
 def _exact_heap() -> dict[str, str]:
@@ -180,7 +186,7 @@ def _probe_dir() -> Iterator[Path]:
     """Give a short-lived directory with a short name: a Unix socket's path may have about 100 bytes."""
     guardian = Guardian.start()
     folder = Path(tempfile.mkdtemp(prefix="hive-"))
-    guardian.watch_path(folder)
+    guardian.watch_folder(folder)
     try:
         yield folder
     finally:

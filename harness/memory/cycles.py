@@ -32,6 +32,7 @@ class Load:
         self._service, self._talks, self._words = service, talks, words
         self._dice = random.Random(seed)
         self.sent = {bot: 0 for bot, _, _ in talks}
+        self.answered = dict(self.sent)
         self.heard = chat.Heard()
 
     @classmethod
@@ -72,8 +73,9 @@ class Load:
             raise problems.exceptions[0] from None  # All of them lost the same service: one line says it.
         await chat.idle(self._service)
         heard = sum((task.result() for task in tasks), chat.Heard())
-        for (bot, _, _), batch in zip(self._talks, batches, strict=True):
+        for (bot, _, _), batch, task in zip(self._talks, batches, tasks, strict=True):
             self.sent[bot] += len(batch)
+            self.answered[bot] += task.result().answered
         self.heard += heard
         return heard
 

@@ -181,7 +181,7 @@ def _card(leak: LeakVerdict, name: str) -> str:
     kind = "leak" if leak.leaking else "calm" if leak.floor is not None else "shown"
     chart.dots(kind, y, [(float(m), float(v)) for m, v in zip(leak.messages, leak.values, strict=True)])
     chart.x_axis([(x.low, f"{leak.messages[0]:,}"), (x.high, f"{leak.messages[-1]:,} messages")])
-    verdict = "leaks" if leak.leaking else "levelled off" if leak.plateau else "no leak"
+    verdict: str = "leaks" if leak.leaking else "no leak" if leak.trend == "steady" else leak.trend
     if leak.floor is None:
         verdict, limit = "shown, never judged", ""
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.core import story as stories
 from harness.core.events import Entry
+from harness.core.scenario import folder_of
 from harness.core.story import Story
 from harness.core.verdict import CaseVerdict, Outcome, Verdict
 from harness.reporters import _sections as sections
@@ -63,7 +64,7 @@ class Html:
 
     def _picture(self, case: CaseVerdict, name: str) -> bytes | None:
         """Find a picture by its path in the run's folder, in the case's folder, or by its name alone."""
-        folder = f"cases/{case.case.replace('/', '-')}-{case.distance}/"
+        folder = f"cases/{folder_of(case.case, case.distance)}/"
         for path in (name, folder + name, folder + name.rpartition("/")[2]):
             if path in self.pictures:
                 return self.pictures[path]

@@ -9,12 +9,14 @@ Why   a bot that dies of a misspelt option three seconds later is a riddle; a 42
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
+from harness.adapters.processes import Guardian
 from harness.core.decode import suggest
 from harness.errors import ScenarioError
 
@@ -27,9 +29,9 @@ Catalogue = Mapping[str, Mapping[str, Any]]
 class Behaviours:
     """The catalogue of one bot program; empty for a program that cannot be asked."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Ask in the background from now on."""
-        self._command = tuple(command)
+    def __init__(self, command: Sequence[str], *, guardian: Guardian) -> None:
+        """Ask in the background from now on; whoever is asked ends with us, says the guardian."""
+        self._command, self._guardian = tuple(command), guardian
         self._asking = asyncio.get_running_loop().create_task(self._ask(), name="behaviours")
 
     async def options(self) -> dict[str, dict[str, str]]:
@@ -63,13 +65,17 @@ class Behaviours:
     async def _ask(self) -> Catalogue:
         if self._command != DEFAULT_COMMAND:
             return {}
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            "--list",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                "--list",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=self._guardian.env(),
+            )
+        except OSError as error:
+            return _unlisted(f"cannot be started ({error.strerror})")
         try:
             async with asyncio.timeout(ANSWER_MAX_S):
                 text, _ = await process.communicate()
@@ -79,12 +85,17 @@ class Behaviours:
                 for name, entry in found.items()
             }
         except (TimeoutError, ValueError, KeyError, TypeError, AttributeError):
-            print("chat: the bot program did not list its behaviours; what is launched is not checked", file=sys.stderr)
-            return {}
+            return _unlisted("did not list its behaviours")
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+def _unlisted(why: str) -> Catalogue:
+    with contextlib.suppress(OSError):
+        print(f"chat: the bot program {why}; what is launched is not checked", file=sys.stderr)
+    return {}
 
 
 def _shown(value: object) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from harness.adapters.processes import Guardian, reason, signal_group
+from harness.adapters.processes import Guardian, reason, signal_group, sweep
 from harness.core.events import (
     BotEnded,
     BotFailed,
@@ -203,7 +203,7 @@ class BotProcess(asyncio.SubprocessProtocol):
         stdin = cast("asyncio.WriteTransport", stdin)
         if stdin.get_write_buffer_size() > STDIN_BYTES_MAX:
             self._log.write(b"(service) the bot does not read its stdin any more: it is killed\n")
-            signal_group(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             return
         stdin.write(write(line))
 
@@ -229,9 +229,14 @@ class BotProcess(asyncio.SubprocessProtocol):
 
     # --- Inside -------------------------------------------------------------------------------------------------------
     def _insist(self, number: int) -> None:
-        signal_group(self.pid, number)
+        self._signal(number)
         if number != signal.SIGKILL:
             self._ending = self._loop.call_later(TERM_GRACE_S, self._insist, signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        """Once it has been waited for, its number may be somebody else's."""
+        if not self._exited:
+            signal_group(self.pid, number)
 
     def _finish(self) -> None:
         if self.gone.done():
@@ -239,8 +244,7 @@ class BotProcess(asyncio.SubprocessProtocol):
         self.gone.set_result(None)
         if self._ending is not None:
             self._ending.cancel()
-        # The leader is gone; members of its group that it forked must not stay.
-        signal_group(self.pid, signal.SIGKILL)
+        sweep(self.pid)  # The leader is gone; members of its group that it forked must not stay.
         code = self._transport.get_returncode()
         self._transport.close()
         self._log.close()

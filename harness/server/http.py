@@ -39,6 +39,9 @@ T = TypeVar("T")
 BODY_BYTES_MAX: Final = 262_144
 TITLE_CHARS_MAX: Final = 200
 MESSAGES_MAX: Final = 500
+MESSAGES_CHARS_MAX: Final = 2_000_000
+"""About this many characters in one answer: to read and encode more would hold up every reply that streams."""
+SESSIONS: Final = 100
 SESSIONS_MAX: Final = 10_000
 SEED_MAX: Final = 2**63 - 1
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -146,7 +149,7 @@ class Api:
     # --- Sessions -----------------------------------------------------------------------------------------------------
     async def _sessions(self, request: Request) -> Response:
         query = _query(request, "bot", "limit")
-        sessions = self._service.store.sessions(query.get("bot"), _limit(query, SESSIONS_MAX, SESSIONS_MAX))
+        sessions = self._service.store.sessions(query.get("bot"), _limit(query, SESSIONS, SESSIONS_MAX))
         return _json({"sessions": sessions})
 
     async def _new_session(self, request: Request) -> Response:
@@ -170,7 +173,9 @@ class Api:
         if before is not None and store.message(session, before) is None:
             said = f"before: there is no message {before!r} in this session"
             raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", said)
-        return _json({"messages": store.messages(session, _limit(query, 50, MESSAGES_MAX), before)})
+        limit = _limit(query, 50, MESSAGES_MAX)
+        messages, more = store.messages(session, limit, before, chars_max=MESSAGES_CHARS_MAX)
+        return _json({"messages": messages, "more": more})
 
     # --- The service itself -------------------------------------------------------------------------------------------
     async def _openapi(self, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 In    frames to publish, from the pump, never awaiting
 Out   text frames, in order, written by one task a connection
-Rule  what waits is bounded; a reader that is too slow is sent away with 1013 and can resume
+Rule  what waits is bounded in number and length; a reader that is too slow is sent away with 1013 and can resume
 Why   one page on a bad line must not cost the others a millisecond, nor the service its memory
 """
 
@@ -25,6 +25,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 CLOSE_TOO_SLOW: Final = 1013
 CLOSE_WAIT_S: Final = 10.0
 """How long to wait until a slow reader's socket takes the close frame; then the connection is just dropped."""
+CHARS_MAX: Final = 8 * 1024 * 1024
+"""Characters that may wait for one reader, beside the newest welcome and what it replays."""
+DELTA_CHARS: Final = 100
+"""About what a delta takes beside its text."""
 MERGED_CHARS_MAX: Final = 16_384
 """Waiting pieces of a reply are merged up to about this length."""
 
@@ -39,6 +43,10 @@ def encode(frame: Frame) -> str:
 def encode_logged(seq: int, frame: LoggedFrame) -> str:
     """Write a frame of a session's log."""
     return (b'%b,"seq":%d,%b' % (_HEADS[type(frame)], seq, orjson.dumps(frame)[1:])).decode()
+
+
+def _chars(item: str | tuple[int, Delta]) -> int:
+    return len(item) if isinstance(item, str) else len(item[1].text) + DELTA_CHARS
 
 
 def _encode_merged(first: int, last: int, turn: str, at: int, text: str) -> str:
@@ -61,6 +69,7 @@ class Connection:
         self.welcomed = False
         self._send = send
         self._frames_max = self._allowed = frames_max
+        self._chars, self._chars_allowed = 0, CHARS_MAX
         self._waiting: deque[str | tuple[int, Delta]] = deque()
         self._statuses: dict[str, str] = {}
         self._welcome = ""
@@ -81,8 +90,13 @@ class Connection:
         statuses: Sequence[BotStatus],
     ) -> None:
         """Queue the answer to a hello; statuses that wait are older than those in it."""
+        if self._closing is not None:
+            return
         self._statuses.clear()
         self.welcomed = True
+        if self._welcome:
+            self._waiting.remove(self._welcome)  # It answers a hello that was overtaken.
+            self._chars -= len(self._welcome)
         body = {
             "type": "welcome",
             "v": 1,
@@ -96,29 +110,29 @@ class Connection:
             "bots": statuses,
         }
         self._welcome = orjson.dumps(body).decode()
+        self._chars_allowed = CHARS_MAX + len(self._welcome)
         self.tell(self._welcome)
 
     def tell(self, text: str) -> None:
         """Queue a frame that is encoded already."""
-        self._waiting.append(text)
+        self._append(text)
         self._noticed()
 
     def publish(self, seq: int, frame: LoggedFrame, text: str | None) -> None:
         """Queue a frame of the log; a delta may be merged with its neighbours as long as it waits."""
         if self.merges and type(frame) is Delta:
-            self._waiting.append((seq, frame))
+            self._append((seq, frame))
         else:
-            self._waiting.append(text if text is not None else encode_logged(seq, frame))
+            self._append(text if text is not None else encode_logged(seq, frame))
         self._noticed()
 
     def replay(self, missed: Iterable[tuple[int, LoggedFrame]]) -> None:
         """Queue everything that a client has missed; it does not count against what may wait."""
-        before = len(self._waiting)
+        before, chars = len(self._waiting), self._chars
         for seq, frame in missed:
-            self._waiting.append(
-                (seq, frame) if self.merges and type(frame) is Delta else encode_logged(seq, frame),
-            )
+            self._append((seq, frame) if self.merges and type(frame) is Delta else encode_logged(seq, frame))
         self._allowed = self._frames_max + len(self._waiting) - before
+        self._chars_allowed = CHARS_MAX + len(self._welcome) + self._chars - chars
         self._noticed()
 
     def tell_status(self, bot: str, text: str) -> None:
@@ -154,16 +168,27 @@ class Connection:
                     await self._send({"type": "websocket.send", "text": text})
             if self._waiting:
                 await self._send({"type": "websocket.send", "text": self._next()})
-        self._allowed = self._frames_max
+        self._allowed, self._chars_allowed = self._frames_max, CHARS_MAX
+
+    def _append(self, item: str | tuple[int, Delta]) -> None:
+        if self._closing is None:
+            self._waiting.append(item)
+            self._chars += _chars(item)
 
     def _noticed(self) -> None:
-        if len(self._waiting) > self._allowed:
+        if len(self._waiting) > self._allowed or self._chars > self._chars_allowed:
             self._waiting.clear()
+            self._chars, self._welcome = 0, ""
             self.close(CLOSE_TOO_SLOW, "you read too slowly: come back and resume")
         self._wake.set()
 
-    def _next(self) -> str:
+    def _pop(self) -> str | tuple[int, Delta]:
         item = self._waiting.popleft()
+        self._chars -= _chars(item)
+        return item
+
+    def _next(self) -> str:
+        item = self._pop()
         if isinstance(item, str):
             if item is self._welcome:
                 self._welcome = ""
@@ -174,7 +199,7 @@ class Connection:
             following = self._waiting[0]
             if isinstance(following, str) or following[1].turn != delta.turn:
                 break
-            self._waiting.popleft()
+            self._pop()
             last = following[0]
             pieces.append(following[1].text)
             chars += len(following[1].text)

@@ -24,7 +24,10 @@ def same_origin(headers: Headers) -> bool:
     origin = values.get(b"origin")
     if origin is None:
         return True
-    parts = urlsplit(origin.decode("latin-1"))
+    try:
+        parts = urlsplit(origin.decode("latin-1"))
+    except ValueError:
+        return False  # No address at all: "http://[".
     return (
         parts.scheme in ("http", "https") and parts.netloc.lower() == values.get(b"host", b"").decode("latin-1").lower()
     )

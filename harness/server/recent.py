@@ -1,7 +1,8 @@
 """Recent: what somebody who opens a session gets to see of it.
 
 In    the store; what has arrived of replies that are streaming now
-Out   the newest messages, oldest first, bounded in number and length
+Out   the newest messages, oldest first, bounded in number and length; replies that are streaming are always there, at
+      the end if they are older than the rest
 Rule  the text of a streaming reply is exactly what the log has said up to the welcome's ``head_seq``
 Why   the frames that follow go on at that character: nothing is missing in between and nothing comes twice
 """
@@ -17,32 +18,23 @@ from harness.core.events import Welcome
 
 MESSAGES_MAX: Final = 50
 CHARS_MAX: Final = 200_000
-"""About this many characters in all: many programs read no WebSocket message above 1 MiB."""
+"""About this many characters beside replies that are streaming: many programs read no WebSocket message above 1 MiB."""
 
 
 def recent(store: Store, welcome: Welcome) -> tuple[list[Message], bool]:
     """Give the newest messages of the session, and whether there are older ones; StoreError if they cannot be read."""
-    messages = store.messages(welcome.session, MESSAGES_MAX + 1)
-    older = len(messages) > MESSAGES_MAX
-    messages = messages[-MESSAGES_MAX:]
+    messages, older = store.messages(welcome.session, MESSAGES_MAX, chars_max=CHARS_MAX)
     place = {message.mid: number for number, message in enumerate(messages)}
     for turn, text in welcome.partials.items():
+        # However long, and however old: the next piece of it would have nowhere to go.
         number = place.get(turn)
         if number is not None:
-            saved = messages[number]
-            messages[number] = Message(turn, saved.cid, "bot", text, "streaming", "", saved.at)
+            messages[number] = _streaming(turn, text, messages[number].cid, messages[number].at)
             continue
         asked = store.message(welcome.session, turn + QUESTION)
-        messages.append(Message(turn, asked.cid if asked else "", "bot", text, "streaming", "", time()))
-    fitting = _fitting(messages)
-    return fitting, older or len(fitting) < len(messages)
+        messages.append(_streaming(turn, text, asked.cid if asked else "", time()))
+    return messages, older
 
 
-def _fitting(messages: list[Message]) -> list[Message]:
-    """Keep as many of the newest as fit; the last one always does."""
-    chars = 0
-    for number in range(len(messages) - 1, -1, -1):
-        chars += len(messages[number].text)
-        if chars > CHARS_MAX:
-            return messages[min(number + 1, len(messages) - 1) :]
-    return messages
+def _streaming(turn: str, text: str, cid: str, at: float) -> Message:
+    return Message(turn, cid, "bot", text, "streaming", "", at)

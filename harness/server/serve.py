@@ -39,7 +39,7 @@ from harness.server.heartbeat import CHECKS, Heartbeat
 from harness.server.http import Api
 from harness.server.origin import allowed_names
 from harness.server.service import Service
-from harness.server.startup import BACKLOG, alone, folder, listen, open_store, opened, replace
+from harness.server.startup import BACKLOG, alone, folder, listen, open_store, opened, plain_file, recall, replace
 from harness.server.websocket import Endpoint
 from harness.services.health_check import HealthCheck
 
@@ -49,6 +49,8 @@ an error frame."""
 PING_EVERY_S: Final = 20.0
 PONG_MAX_S: Final = 20.0
 SHUTDOWN_MAX_S: Final = 5
+UNTIL_EOF: Final = "HARNESS_UNTIL_EOF"
+"""In the environment of a service that must not outlive its parent: the end of its stdin is its end."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -93,6 +95,7 @@ def serve(
     folder(plan.bot_logs, "--bot-logs")
     if ready_file is not None:
         folder(ready_file.absolute().parent, "--ready-file")
+        plain_file(ready_file, "--ready-file")
     with alone(plan.state_dir), listen(plan.host, plan.port) as listener:
         store = open_store(plan.state_dir)
         try:
@@ -121,16 +124,17 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
         service.connect(bots)
         stack.push_async_callback(bots.close)
         stack.push_async_callback(service.close)
-        behaviours = Behaviours(plan.bot_command)
+        behaviours = Behaviours(plan.bot_command, guardian=guardian)
         stack.push_async_callback(behaviours.close)
         health = HealthCheck(CHECKS)
         beating = asyncio.get_running_loop().create_task(Heartbeat(service, health).beat_on(), name="heartbeat")
         stack.push_async_callback(_cancel, beating)
         await _open_probe(stack, guardian)
-        if cut := store.settle():
+        cut, wanted = recall(store)
+        if cut:
             print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
-        for wanted in store.bots():
-            service.handle(wanted)
+        for bot in wanted:
+            service.handle(bot)
         application = app.build(Api(service, behaviours, health), Endpoint(service), names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 
@@ -161,6 +165,9 @@ async def _serve(
     for number in SIGNALS:
         loop.add_signal_handler(number, server.end)
         stack.callback(loop.remove_signal_handler, number)
+    if os.environ.get(UNTIL_EOF):
+        loop.add_reader(sys.stdin.fileno(), _listen_for_eof, loop, server)
+        stack.callback(loop.remove_reader, sys.stdin.fileno())
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     server.on_listening = lambda: _announce(plan, url, stack, guardian)
@@ -187,10 +194,17 @@ class Server(uvicorn.Server):
         self.on_listening()
 
 
+def _listen_for_eof(loop: asyncio.AbstractEventLoop, server: Server) -> None:
+    """Whoever started us holds the other end of our stdin: at its end, however it came about, this is ours."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        server.end()
+
+
 def _announce(plan: Plan, url: str, stack: AsyncExitStack, guardian: Guardian) -> None:
     if plan.ready_file is not None:
         path = plan.ready_file.absolute()
-        guardian.watch_path(path)
+        guardian.watch_file(path)
         opened(lambda: replace(path, orjson.dumps({"url": url, "pid": os.getpid()}) + b"\n"), "--ready-file")
         stack.callback(path.unlink, missing_ok=True)
     print(f"chat: {url} (state in {plan.state_dir}); Ctrl-C ends it", flush=True)
@@ -200,7 +214,7 @@ async def _open_probe(stack: AsyncExitStack, guardian: Guardian) -> None:
     path = counters.probe_path(counters.SERVICE)
     if path is None:
         return
-    guardian.watch_path(path)
+    guardian.watch_file(path)
     probe = await counters.serve_probe(path)
     stack.callback(path.unlink, missing_ok=True)
     stack.callback(probe.close)

@@ -5,6 +5,9 @@ Out   acts carried out in exactly the order in which the engine gave them
 Rule  an act that follows a save waits until that save is on disk; while nothing waits, acts are carried out at once
 Why   "accepted" must mean saved, also when the power fails in the next millisecond
 
+Bots that are wanted or not are kept by whoever asked (http.py), before the engine hears of it: one path, in order. The
+engine's ForgetBot is done already; written once more, and later, it would take away a bot that came back meanwhile.
+
     handle --> engine --> batch of acts --+-- nothing to save, nothing waiting --> carried out now
                                           +-- else --> queue --> one commit for all that wait --> carried out in order
 
@@ -116,7 +119,7 @@ class Service:
             Record: self._record,
             ToBot: self._to_bot,
             SaveMessage: self._kept,
-            ForgetBot: self._kept,
+            ForgetBot: self._forgotten,
             Reply: self._reply,
             WakeAt: self._wake_at,
             CancelTurn: self._cancel_turn,
@@ -137,7 +140,7 @@ class Service:
             return
         now = monotonic()
         acts = self._engine.receive(fact, now)
-        rows: list[Row] = [act for act in acts if isinstance(act, SaveMessage | ForgetBot)]
+        rows: list[Row] = [act for act in acts if isinstance(act, SaveMessage)]
         if not rows and not self._queue:
             self._carry_out(acts, now)
             return
@@ -270,8 +273,11 @@ class Service:
             self.handle(SaveFailed(row.session, row.cid, row.mid, batch.why))
 
     # --- Acts ---------------------------------------------------------------------------------------------------------
-    def _kept(self, act: SaveMessage | ForgetBot, at: float) -> None:
+    def _kept(self, act: SaveMessage, at: float) -> None:
         """Nothing is left to do: it is on disk, or it is not and SaveFailed follows."""
+
+    def _forgotten(self, act: ForgetBot, at: float) -> None:
+        """Nothing is left to do: who said that the bot is unwanted has seen to it."""
 
     def _publish(self, act: Publish, at: float) -> None:
         del at

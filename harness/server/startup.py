@@ -12,14 +12,16 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from errno import EADDRINUSE
+from contextlib import contextmanager, suppress
+from errno import EADDRINUSE, ENOSPC
+from io import FileIO
 from pathlib import Path
 from typing import Final, TypeVar
 
 import psutil
 
 from harness.adapters.sqlite import FILE_NAME, Store
+from harness.core.events import BotWanted
 from harness.errors import StoreError, TargetDownError
 
 T = TypeVar("T")
@@ -41,29 +43,51 @@ def folder(path: Path, option: str) -> None:
         ) from None
 
 
+def plain_file(path: Path, option: str) -> None:
+    """Refuse what is there and no file: it would have to go, and nobody has asked for that."""
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise TargetDownError(f"{path}: is {what}; name a file, or nothing that is there yet, with {option}")
+
+
 @contextmanager
 def alone(state_dir: Path) -> Iterator[None]:
     """Hold the state directory: two services on one database would each believe the other's bots are theirs."""
-    with (state_dir / "service.lock").open("a+b") as lock:
+    path = state_dir / "service.lock"
+    with opened(lambda: path.open("a+b", buffering=0), "--state-dir") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            owner = lock.read(20).decode("ascii", "replace").strip()
+            owner = (lock.read(20) or b"").decode("ascii", "replace").strip()
             raise TargetDownError(
                 f"{state_dir}: another service (process {owner}) uses it; stop that one or choose another --state-dir"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()).encode())
-        lock.flush()
+        opened(lambda: _sign(lock, path), "--state-dir")
         yield
-        lock.truncate(0)
+        with suppress(OSError):
+            lock.truncate(0)
+
+
+def _sign(lock: FileIO, path: Path) -> None:
+    pid = str(os.getpid()).encode()
+    lock.truncate(0)
+    if lock.write(pid) != len(pid):
+        raise OSError(ENOSPC, os.strerror(ENOSPC), str(path))
 
 
 def open_store(state_dir: Path) -> Store:
     """Open the database of a state directory."""
     try:
         return Store(state_dir / FILE_NAME)
+    except StoreError as error:
+        raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
+
+
+def recall(store: Store) -> tuple[int, list[BotWanted]]:
+    """Settle what the last service left; give how many replies it has cut short, and the bots that are wanted."""
+    try:
+        return store.settle(), store.bots()
     except StoreError as error:
         raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
 
@@ -120,5 +144,10 @@ def opened(make: Callable[[], T], option: str) -> T:
 def replace(path: Path, content: bytes) -> None:
     """Put a whole file in place at once: whoever waits for it never reads half of it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise

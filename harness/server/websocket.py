@@ -26,6 +26,9 @@ from harness.server.service import Service
 VERSION: Final = 1
 HELLO_MAX_S: Final = 5.0
 CLOSE_POLICY: Final = 1008
+CLOSE_LATER: Final = 1013
+CONNECTIONS_MAX: Final = 5_000
+"""Sockets open at once; each may hold buffers and a file descriptor of this process."""
 CID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 200
 """Sessions, epochs and turns are ours and shorter; anything longer is not worth a look into the store."""
@@ -50,9 +53,9 @@ class FrameError(WireError):
 class Endpoint:
     """``/ws``."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, connections_max: int = CONNECTIONS_MAX) -> None:
         """Turn frames into facts of this service."""
-        self._service = service
+        self._service, self._connections_max = service, connections_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection from its handshake to its end."""
@@ -63,6 +66,10 @@ class Endpoint:
             return
         service = self._service
         hub = service.hub
+        if len(hub.connections) >= self._connections_max:
+            said = f"{self._connections_max} connections are open already: come back later"
+            await send({"type": "websocket.close", "code": CLOSE_LATER, "reason": said})
+            return
         connection = Connection(hub.number(), send, frames_max=service.settings.outbound_frames_max)
         hub.add(connection)
         writing = asyncio.get_running_loop().create_task(connection.write_on(), name=f"socket {connection.number}")
@@ -236,7 +243,10 @@ def _whole(body: Body, name: str, default: int) -> int:
 
 def _said(value: object) -> str:
     """Quote what a client sent, at a length that fits a line."""
-    text = orjson.dumps(value).decode()
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "something that is nested too deeply"  # Deeper than can be written, but not than can be read.
     return text if len(text) <= 60 else f"{text[:57]}... ({len(text):,} characters)"  # noqa: PLR2004 - see docstring
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from harness.errors import TargetDownError
 
 _PAGE: Final = 500
+_SESSIONS: Final = 10_000
 """The most that the service gives at once."""
 
 
@@ -58,7 +59,7 @@ class Api:
 
     async def sessions(self) -> list[str]:
         """List every session, oldest first."""
-        answer = await self.call("GET", "/api/sessions")
+        answer = await self.call("GET", f"/api/sessions?limit={_SESSIONS}")
         return [str(session["id"]) for session in reversed(answer["sessions"])]
 
     async def transcript(self, session: str) -> list[dict[str, Any]]:
@@ -67,9 +68,10 @@ class Api:
         before = ""
         while True:
             path = f"/api/sessions/{quote(session, safe='')}/messages?limit={_PAGE}{before}"
-            page = (await self.call("GET", path))["messages"]
+            answer = await self.call("GET", path)
+            page = answer["messages"]
             messages[:0] = page
-            if len(page) < _PAGE:
+            if not answer["more"]:
                 return messages
             before = f"&before={quote(page[0]['mid'], safe='')}"
 

@@ -39,14 +39,18 @@ class Child:
         log: Path,
         env: Mapping[str, str],
         cwd: Path | None = None,
+        leash: bool = False,
     ) -> Self:
-        """Start the command; TargetDownError if there is no such program."""
+        """Start the command; TargetDownError if there is no such program.
+
+        With ``leash`` its stdin is a pipe that nobody writes to and that ends when we do, for programs that mind it.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command,
-                    stdin=asyncio.subprocess.DEVNULL,
+                    stdin=asyncio.subprocess.PIPE if leash else asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=asyncio.subprocess.STDOUT,
                     env=env,

@@ -116,7 +116,8 @@ class RunningService:
             self._command(ready),
             guardian=self.guardian,
             log=self.log,
-            env=child_env(self.guardian, self._target.extra_env),
+            env=child_env(self.guardian, self._target.extra_env) | {"HARNESS_UNTIL_EOF": "1"},
+            leash=True,
         )
         deadline = time.monotonic() + self._target.start_max_s
         while not ready.exists():
@@ -131,7 +132,8 @@ class RunningService:
     async def kill(self) -> None:
         """End it with SIGKILL: what is not stored by now is lost."""
         assert self._child is not None
-        signal_group(self._child.pid, signal.SIGKILL)
+        if self._child.ended is None:
+            signal_group(self._child.pid, signal.SIGKILL)
         await self._child.end(grace_s=_KILL_S)
 
     async def restart(self) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,7 +35,7 @@ from harness.core.events import (
 from harness.core.scenario import Scenario
 from harness.drivers import Case
 from harness.drivers.browser import Browser
-from harness.errors import TargetDownError
+from harness.errors import NoVerdictError, TargetDownError
 
 LIMIT_S = 60.0
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -90,8 +91,8 @@ class Onlooker:
         self.counts = (sent, answered, failed)
 
 
-def drive(scenario: dict[str, object], folder: Path) -> tuple[list[Entry], Onlooker]:
-    onlooker = Onlooker()
+def drive(scenario: dict[str, object], folder: Path, onlooker: Onlooker | None = None) -> tuple[list[Entry], Onlooker]:
+    onlooker = onlooker or Onlooker()
     case = Case(
         scenario=decode(Scenario, scenario),
         distance="browser",
@@ -156,6 +157,26 @@ def test_a_step_that_fails_is_kept_with_trace_picture_and_console(tmp_path: Path
         assert (tmp_path / "case" / name).stat().st_size > 0
     assert any(isinstance(entry.fact, Noted) and "trace.zip" in entry.fact.text for entry in entries)
     assert any(isinstance(entry.fact, TranscriptRead) for entry in entries)
+
+
+class Killer(Onlooker):
+    """Kills the browser in the middle of the talk, as a machine without memory does."""
+
+    def stage(self, text: str) -> None:
+        super().stage(text)
+        if text.startswith("one person"):
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if "chrom" in child.name() and not any("--type=" in word for word in child.cmdline()):
+                        child.kill()
+
+
+def test_a_browser_that_dies_says_nothing_of_the_service(tmp_path: Path) -> None:
+    with pytest.raises(NoVerdictError, match="the browser died"):
+        drive(BREAKER | {"faults": []}, tmp_path, Killer())
+    facts = [entry.fact for entry in read(tmp_path / "journal.jsonl")]
+    assert not [fact for fact in facts if isinstance(fact, Stepped) and not fact.ok]
+    assert any(isinstance(fact, TranscriptRead) for fact in facts)
 
 
 def test_without_a_browser_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

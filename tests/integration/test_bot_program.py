@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -12,11 +13,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
 
@@ -260,13 +262,22 @@ def test_a_stderr_that_nobody_reads_does_not_stop_it(start: Start) -> None:
     assert bot.reply("t1") == "You said: hello there"
 
 
+def until_full(pipe: IO[bytes]) -> None:
+    """Wait until next to nothing more fits into a pipe."""
+    room = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    until = time.monotonic() + PATIENCE_S
+    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder) < room - 2 * select.PIPE_BUF:
+        assert time.monotonic() < until, "the pipe does not fill"
+        time.sleep(0.01)
+
+
 def test_a_reader_that_pauses_loses_nothing(start: Start) -> None:
     bot = start("echo")
     assert bot.hear() == Ready(1)
     text = "word " * 5_000
     # The replies are far more than the pipe and the bot's own buffer hold; the questions all go into the pipe.
     bot.tell(Ask("t0", "s1", text), Ask("t1", "s1", text))
-    time.sleep(0.2)
+    until_full(bot.stdout)
     assert bot.replies("t0", "t1") == {"t0": f"You said: {text}", "t1": f"You said: {text}"}
 
 
@@ -390,7 +401,7 @@ def talk(bot: Bot, path: Path, first: int, count: int) -> dict[str, int]:
     for n in range(first, first + count):
         bot.tell(Ask(f"t{n}", "s1", "hello"))
         bot.reply(f"t{n}")
-    return asyncio.run(probe(path))
+    return asyncio.run(probe(path)).counters
 
 
 @pytest.mark.parametrize(("behaviour", "least", "most"), [("leaky", 60.0, 70.0), ("echo", -5.0, 5.0)])
@@ -398,7 +409,7 @@ def test_the_probe_finds_the_leak_and_only_the_leak(
     start: Start, probe_dir: Path, behaviour: str, least: float, most: float
 ) -> None:
     bot = start(behaviour, env={"HARNESS_PROBE_DIR": str(probe_dir), "HARNESS_BOT_NAME": "ann"})
-    path = probe_dir / "ann.sock"
+    path = probe_dir / "bot-ann.sock"
     assert bot.hear() == Ready(1)
     talk(bot, path, 0, 200)  # Warm-up.
     before = talk(bot, path, 200, 10)
@@ -415,7 +426,7 @@ def test_the_probe_finds_the_leak_and_only_the_leak(
 def test_the_socket_goes_with_the_process(start: Start, probe_dir: Path, end: str) -> None:
     bot = start("crash", "--after", "1", env={"HARNESS_PROBE_DIR": str(probe_dir), "HARNESS_BOT_NAME": "ann"})
     assert bot.hear() == Ready(1)
-    assert [path.name for path in probe_dir.iterdir()] == ["ann.sock"]
+    assert [path.name for path in probe_dir.iterdir()] == ["bot-ann.sock"]
     if end == "signal":
         bot.process.terminate()
     else:
@@ -433,7 +444,7 @@ def test_the_next_process_takes_over_the_socket_of_a_killed_one(start: Start, pr
     second = start("hang", env=env)
     assert second.hear() == Ready(1)
     second.tell(ASK, Ask("t2", "s1", "hi"))
-    while asyncio.run(probe(probe_dir / "ann.sock"))["tasks"] != 2:
+    while asyncio.run(probe(probe_dir / "bot-ann.sock")).counters["tasks"] != 2:
         pass
 
 
@@ -442,12 +453,12 @@ def test_a_visitor_who_is_no_probe_is_shown_out(start: Start, probe_dir: Path) -
     assert bot.hear() == Ready(1)
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(PATIENCE_S)
-        visitor.connect(str(probe_dir / "ann.sock"))
+        visitor.connect(str(probe_dir / "bot-ann.sock"))
         visitor.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert visitor.recv(100) == b""
     bot.tell(ASK)
     assert bot.reply("t1") == "You said: hello there"
-    assert asyncio.run(probe(probe_dir / "ann.sock"))["tasks"] == 0
+    assert asyncio.run(probe(probe_dir / "bot-ann.sock")).counters["tasks"] == 0
 
 
 @pytest.mark.parametrize("folder", ["does-not-exist", "x" * 120])

@@ -56,7 +56,11 @@ def journal_of(cwd: Path) -> bytes:
         pytest.param(["run", "../../etc"], "no scenario or suite", id="a way out of the folder"),
         pytest.param(["run", "not-there.toml"], "no scenario file not-there.toml", id="a file"),
         pytest.param(["run", "smoke/chat", "--distance", "wire"], "(did you mean 'wired'?)", id="a distance"),
-        pytest.param(["run", "smoke/chat", "--seed", "x"], "argument --seed: invalid int value: 'x'", id="a seed"),
+        pytest.param(
+            ["run", "smoke/chat", "--seed", "x"], "argument --seed: must be a whole number from 0", id="a seed"
+        ),
+        pytest.param(["run", "smoke/chat", "--seed", "-5"], "argument --seed: ", id="a seed below 0"),
+        pytest.param(["run", "smoke/chat", f"--seed={2**63}"], "argument --seed: must be a whole", id="a huge seed"),
         pytest.param(
             ["run", "leaks", "--distance", "browser"], "does not run at the distance 'browser'", id="no such case"
         ),
@@ -275,6 +279,71 @@ def test_a_read_only_state_folder_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "reports").exists()
 
 
+# --- A full disk ------------------------------------------------------------------------------------------------------
+def limited(bytes_max: int, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command none of whose files may become larger: to a program that is a disk without space."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_max}, {bytes_max}));"
+        "from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-B", "-c", code, *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("bytes_max", "file"),
+    [
+        pytest.param(100, "journal.jsonl", id="no line fits"),
+        pytest.param(1_500, "journal.jsonl", id="the middle of the first case"),
+        pytest.param(40_000, "journal.jsonl", id="a later case"),
+    ],
+)
+def test_a_disk_that_fills_up_is_one_line_and_exit_4(tmp_path: Path, bytes_max: int, file: str) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / f"scenarios/mine/{name}.toml", duration_s=30)
+    done = limited(
+        bytes_max, "run", "mine", "--scenarios", "scenarios", "--distance", "simulated", "--plain", cwd=tmp_path
+    )
+    assert done.returncode == EXIT_NO_VERDICT, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("harness: ")
+    assert f"{file}: no space left: free some or choose --reports-dir" in done.stderr
+    assert "Traceback" not in done.stdout
+    (journal,) = (tmp_path / "reports/runs").glob("2*/journal.jsonl")
+    assert not journal.read_bytes().endswith(b"\n") or journal.stat().st_size == 0, "torn, and nothing after it"
+    status = tmp_path / ".deia/status.md"
+    if bytes_max > 1_000:
+        assert "no space left" in status.read_text("utf-8")
+        assert "## Now" not in status.read_text("utf-8")
+    else:
+        assert not status.exists(), "what does not fit leaves no status that is not true"
+
+
+def test_a_report_that_does_not_fit_is_one_line_and_exit_4(tmp_path: Path) -> None:
+    write(tmp_path / "own.toml", duration_s=1)
+    assert harness("run", "own.toml", "--distance", "simulated", cwd=tmp_path).returncode == EXIT_PASS
+    size = (tmp_path / "reports/runs/latest/journal.jsonl").stat().st_size
+    page = (tmp_path / "reports/runs/latest/report.html").stat().st_size
+    assert size < page - 1_000, "the page is what does not fit"
+    done = limited(page - 500, "run", "own.toml", "--distance", "simulated", cwd=tmp_path)
+    assert done.returncode == EXIT_NO_VERDICT
+    assert done.stderr.count("\n") == 1
+    assert "report.html: no space left" in done.stderr
+    folders = sorted((tmp_path / "reports/runs").glob("2*"))
+    assert [(folder / "report.html").exists() for folder in folders] == [True, False], "half a page is no page"
+
+
+def test_a_disk_that_fills_up_while_real_bots_run(tmp_path: Path) -> None:
+    write(tmp_path / "own.toml")
+    done = limited(20_000, "run", "own.toml", "--distance", "wired", "--plain", cwd=tmp_path)
+    # The limit is everybody's: the service may be the first that cannot go on.
+    assert done.returncode in (EXIT_NO_VERDICT, EXIT_TARGET_DOWN), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("traceback.txt"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_judged_and_reported(tmp_path: Path, number: signal.Signals) -> None:
     scenarios = tmp_path / "scenarios"
@@ -342,3 +411,48 @@ def test_serve_with_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
     assert done.returncode == EXIT_TARGET_DOWN
     assert done.stderr.startswith("harness: ")
     assert done.stderr.count("\n") == 1
+
+
+# --- Files and places that are not what they should be ------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"name=" + b"[" * 5_000, "malformed TOML: lists or tables nested too deeply", id="too deep"),
+        pytest.param(b"name = \xff", "not UTF-8 (byte 0xff in line 1)", id="not UTF-8"),
+        pytest.param(b"", "needs the field 'name'", id="empty"),
+    ],
+)
+def test_a_file_that_is_no_scenario_gives_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_bytes(content)
+    ended = harness("check", "own.toml", cwd=tmp_path)
+    assert ended.returncode == EXIT_USAGE
+    assert said in ended.stdout + ended.stderr
+    assert len((ended.stdout + ended.stderr).splitlines()) == 1
+
+
+def test_a_byte_order_mark_is_forgiven(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.toml")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert harness("check", "own.toml", cwd=tmp_path).returncode == EXIT_PASS
+
+
+def test_a_suite_may_be_named_by_its_place(tmp_path: Path) -> None:
+    write(tmp_path / "mine/suite/one.toml")
+    words = ("run", "mine/suite", "--scenarios", "mine", "--distance", "simulated", "--plain")
+    ended = harness(*words, cwd=tmp_path)
+    assert ended.returncode == EXIT_PASS, ended.stdout + ended.stderr
+    assert "suite/one" in ended.stdout
+
+
+def test_nobody_can_be_told_anything_on_a_full_disk(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command("list"), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == EXIT_NO_VERDICT
+    assert ended.stderr.decode().count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_none(port: str, tmp_path: Path) -> None:
+    ended = harness("serve", "--port", port, cwd=tmp_path)
+    assert ended.returncode == EXIT_USAGE
+    assert "must be from 0 (any free one) to 65535" in ended.stderr or "expected one argument" in ended.stderr

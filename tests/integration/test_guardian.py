@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.adapters.processes import Guardian, end, reason
+from harness.adapters.processes import Guardian, end, reason, sweep
 
 # The owner starts a child in its own session (which starts a grandchild in yet another one), then waits to be killed.
 OWNER = """
@@ -20,7 +21,7 @@ from pathlib import Path
 from harness.adapters.processes import Guardian
 guardian = Guardian.start()
 Path({folder!r}).mkdir()
-guardian.watch_path(Path({folder!r}))
+guardian.watch_folder(Path({folder!r}))
 child = subprocess.Popen([sys.executable, "-c", {child!r}], env=guardian.env(), start_new_session=True)
 guardian.watch(child.pid)
 time.sleep({stay})
@@ -81,7 +82,7 @@ def test_forgetting_leaves_alone(tmp_path: Path) -> None:
     guardian = Guardian.start()
     kept = tmp_path / "kept"
     kept.mkdir()
-    guardian.watch_path(kept)
+    guardian.watch_folder(kept)
     guardian.forget_path(kept)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     guardian.watch(child.pid)
@@ -93,12 +94,87 @@ def test_forgetting_leaves_alone(tmp_path: Path) -> None:
     child.wait()
 
 
-def test_a_guardian_that_was_killed_does_not_break_its_owner() -> None:
+def test_a_guardian_that_was_killed_is_replaced_by_one_that_knows_everything(tmp_path: Path) -> None:
+    owner, family = own(tmp_path, stay=60)
+    first = next(process for process in family if "_guardian.py" in "".join(process.cmdline()))
+    first.kill()
+    until = time.monotonic() + 30
+    while not (new := set(psutil.Process(owner.pid).children()) - set(family)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    # It has read what it must know when it sleeps again, waiting for more.
+    while next(iter(new)).status() != psutil.STATUS_SLEEPING or "_guardian.py" not in str(next(iter(new)).cmdline()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    owner.kill()
+    owner.wait()
+    assert all_gone([*family, *new])
+    assert not (tmp_path / "left").exists()
+
+
+def test_a_guardian_that_was_killed_lets_its_owner_close() -> None:
     guardian = Guardian.start()
-    guardian._process.kill()
-    guardian._process.wait()
-    guardian.watch(1)
+    os.kill(guardian.pid, signal.SIGKILL)
+    guardian.watch_file(Path("nowhere"))
     guardian.close()
+
+
+def test_a_file_is_unlinked_and_a_folder_in_its_place_stays(tmp_path: Path) -> None:
+    file, folder, swapped = tmp_path / "file", tmp_path / "folder", tmp_path / "swapped"
+    file.write_text("x")
+    folder.mkdir()
+    swapped.mkdir()
+    (swapped / "precious").write_text("x")
+    guardian = Guardian.start()
+    guardian.watch_file(file)
+    guardian.watch_folder(folder)
+    guardian.watch_file(swapped)
+    guardian.close()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["precious", "swapped"]
+
+
+def test_a_name_with_a_line_break_is_one_name(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    nasty = Path(f"{tmp_path}/x\nfolder {precious}")
+    other = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff \n"))
+    other.write_text("x")
+    guardian = Guardian.start()
+    guardian.watch_folder(nasty)
+    guardian.watch_file(other)
+    guardian.close()
+    assert precious.is_dir()
+    assert not other.exists()
+
+
+def test_ending_what_has_ended_signals_nobody_else() -> None:
+    """The leader's number is free once it was waited for; what it left in its group is not."""
+
+    async def story() -> tuple[int, int]:
+        leader = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+            "print(p.pid, flush=True)",
+            start_new_session=True,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert leader.stdout is not None
+        left = int(await leader.stdout.readline())
+        await leader.wait()
+        return left, await end(leader, grace_s=10)
+
+    left, code = asyncio.run(story())
+    assert code == 0
+    assert not psutil.pid_exists(left) or all_gone([psutil.Process(left)])
+
+
+def test_a_number_that_was_given_away_is_not_swept() -> None:
+    """As long as there is a process of this number, the group is its own."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as other:
+        sweep(other.pid)
+        assert other.poll() is None
+        other.kill()
 
 
 def test_ending_is_polite_first_and_firm_after_the_grace() -> None:

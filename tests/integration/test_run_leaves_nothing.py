@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,14 @@ def temporary(cwd: Path) -> Path:
     if not link.is_symlink():
         link.symlink_to(tempfile.mkdtemp(prefix="hv-"))
     return link.readlink()
+
+
+@pytest.fixture(autouse=True)
+def _tidy(tmp_path: Path) -> Iterator[None]:
+    """Remove what ``temporary`` made: empty by then, or a test has failed."""
+    yield
+    if (tmp_path / "temporary").is_symlink():
+        shutil.rmtree(temporary(tmp_path), ignore_errors=True)
 
 
 def read_until(process: subprocess.Popen[str], word: str) -> str:

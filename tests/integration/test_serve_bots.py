@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -307,6 +308,43 @@ def test_a_bot_that_was_removed_refuses_and_its_sessions_stay(service: Served) -
     run(story())
     assert len(service.messages(session)) == 2
     assert service.call("GET", "/api/bots")[1]["bots"] == []
-    while service.call("POST", "/api/bots", {"behaviour": "echo", "name": bot})[0] == 409:
-        pass
-    service.await_bot(bot, state="online")
+
+
+def test_a_bot_that_was_removed_and_launched_again_survives_a_restart(chat: Served) -> None:
+    """Under load: what the removal still had to write must not come after what the launch wrote."""
+    limits = ("turns_max=500", "bot_restart_min_s=60", "bot_restart_max_s=60")
+    chat.start(*(word for limit in limits for word in ("--set", limit)))
+    crowd = chat.launch("echo", "crowd")
+    sessions = [chat.session(crowd) for _ in range(8)]
+    bots = [chat.launch("echo") for _ in range(8)]
+    # A bot whose process is gone can be launched again at once.
+    for bot in bots:
+        os.kill(chat.bot(bot)["pid"], signal.SIGKILL)
+        chat.await_bot(bot, state="restarting")
+
+    async def story() -> None:
+        async def chatter(session: str) -> None:
+            async with chat.joined(session) as talk:
+                for number in itertools.count():
+                    await talk.say(f"c{number}", "hi")
+
+        crowded = [asyncio.create_task(chatter(session)) for session in sessions]
+        for bot in bots:
+            assert (await asyncio.to_thread(chat.call, "DELETE", f"/api/bots/{bot}"))[0] == 204
+            await asyncio.to_thread(launched_again, chat, bot)
+        for one in crowded:
+            one.cancel()
+        await asyncio.wait(crowded)
+
+    run(story())
+    assert chat.stop() == 0
+    chat.start()
+    assert {bot["bot"] for bot in chat.call("GET", "/api/bots")[1]["bots"]} == {crowd, *bots}
+
+
+def launched_again(chat: Served, bot: str) -> None:
+    deadline = time.monotonic() + 30
+    while (answer := chat.call("POST", "/api/bots", {"behaviour": "echo", "name": bot}))[0] == 409:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.002)
+    assert answer[0] == 201

@@ -7,6 +7,7 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -208,6 +209,8 @@ HELLO = {"type": "hello", "v": 1, "session": None, "epoch": None, "last_seq": 0}
         pytest.param("{", "not-json", "not JSON", id="broken JSON"),
         pytest.param("[1]", "not-json", "no JSON object", id="a list"),
         pytest.param(b"{}", "not-json", "binary", id="a binary frame"),
+        pytest.param("[" * 300 + "]" * 300, "not-json", "nested too deeply", id="a deep list"),
+        pytest.param('{"type":' + "[" * 300 + "]" * 300 + "}", "unknown-type", "nested too deeply", id="a deep type"),
         pytest.param('{"type":"shout"}', "unknown-type", '"shout"', id="an unknown type"),
         pytest.param('{"kind":"say"}', "unknown-type", "hello, say", id="no type at all"),
         pytest.param('{"type":["say"]}', "unknown-type", "say", id="a type that is no text"),
@@ -281,7 +284,7 @@ def test_hello_comes_first(steady: Served) -> None:
     run(story())
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://["])
 def test_a_page_of_another_origin_is_sent_away(steady: Served, origin: str) -> None:
     async def story() -> None:
         async with steady.socket(additional_headers={"Origin": origin}) as talk:
@@ -318,7 +321,8 @@ def test_a_frame_above_16_mib_ends_the_connection_only(steady: Served) -> None:
 
 
 def test_who_reads_too_slowly_is_sent_away_and_can_resume(chat: Served) -> None:
-    chat.start("--set", "outbound_frames_max=50")
+    limits = ("outbound_frames_max=50", "log_frames_max=100000", "log_chars_max=100000000")
+    chat.start(*(word for limit in limits for word in ("--set", limit)))
     session = chat.session(chat.launch("echo"))
     text = " ".join("word" * 20 for _ in range(390))
 
@@ -333,10 +337,8 @@ def test_who_reads_too_slowly_is_sent_away_and_can_resume(chat: Served) -> None:
             seen = talk.seen
         await asyncio.to_thread(chat.await_bot, "echo", in_flight=0, queued=0)
         async with chat.joined(session, epoch, seen) as talk:
-            if talk.welcome["recovered"]:
-                assert (await talk.hear())["seq"] == seen + 1
-            else:
-                assert talk.welcome["head_seq"] > seen
+            assert talk.welcome["recovered"] is True
+            assert (await talk.until("accepted", "begin", "delta", "end"))[-1]["seq"] == seen + 1
 
     run(story())
 
@@ -373,5 +375,51 @@ def test_moving_to_another_session_leaves_the_first(steady: Served) -> None:
             await stayer.say("c1", "who hears this?")
             frames = await mover.say("c2", "me")
             assert {frame["cid"] for frame in frames if "cid" in frame} == {"c2"}
+
+    run(story())
+
+
+def test_a_long_reply_that_streams_is_in_the_welcome_whatever_came_after_it(chat: Served) -> None:
+    """Otherwise its next piece would be a gap, and so would every piece after that."""
+    chat.start("--set", "text_chars_max=500000", "--set", "frame_bytes_max=1000000")
+    slow = chat.launch("slow", first_token_s=0.0, token_s=0.01)
+    session = chat.session(slow)
+
+    async def story() -> None:
+        async with chat.joined(session) as talk:
+            await talk.tell(type="say", cid="c1", text=f"{'x' * 250_000} " + "w " * 1_000)
+            turn = (await talk.until("begin"))[-1]["turn"]
+            have = 0
+            while have < 250_000:
+                frame = (await talk.until("delta"))[-1]
+                have = frame["at"] + len(frame["text"])
+            await talk.tell(type="say", cid="c2", text="and another one")
+            await talk.until("accepted")
+            async with chat.socket(max_size=None) as newcomer:
+                welcome = await newcomer.hello(session)
+                texts = {message["mid"]: message["text"] for message in welcome["messages"]}
+                assert len(texts[turn]) >= 250_000
+                assert "and another one" in texts.values()
+                while (frame := (await newcomer.until("delta"))[-1])["turn"] != turn:
+                    pass
+                assert frame["at"] == len(texts[turn])
+
+    run(story())
+
+
+def test_a_thousand_hellos_of_somebody_who_does_not_read_cost_one_welcome(chat: Served) -> None:
+    chat.start()
+    session = chat.session(chat.launch("echo", prefix=""))
+
+    async def story() -> None:
+        async with chat.joined(session) as talk:
+            for number in range(3):
+                await talk.say(f"c{number}", "x" * 30_000)
+        before = psutil.Process(chat.pid).memory_info().rss
+        async with chat.socket(max_queue=1) as deaf, chat.joined(session) as talk:
+            for _ in range(1_000):
+                await deaf.tell(type="hello", v=1, session=session, epoch="another", last_seq=0)
+            await talk.say("last", "still there?")  # All hellos were heard: they came before.
+            assert psutil.Process(chat.pid).memory_info().rss - before < 80_000_000
 
     run(story())

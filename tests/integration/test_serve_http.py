@@ -105,7 +105,7 @@ def test_the_life_of_a_bot_and_a_session(service: Served) -> None:
     ]
     assert len(call(service, "GET", "/api/sessions?limit=1")[1]["sessions"]) == 1
     assert [one["id"] for one in call(service, "GET", "/api/sessions?bot=echo")[1]["sessions"]] == [session["id"]]
-    assert call(service, "GET", f"/api/sessions/{session['id']}/messages") == (200, {"messages": []})
+    assert call(service, "GET", f"/api/sessions/{session['id']}/messages") == (200, {"messages": [], "more": False})
     assert call(service, "DELETE", "/api/bots/echo") == (204, b"")
     assert call(service, "DELETE", "/api/bots/echo")[0] == 404
     assert call(service, "POST", "/api/sessions", {"bot": "echo"})[0] == 404

@@ -11,12 +11,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
+from harness.server.startup import replace
 
 if TYPE_CHECKING:
     from tests.conftest import Served
@@ -181,3 +184,59 @@ def test_security_headers_stand_on_every_answer(steady: Served) -> None:
         assert b"require-trusted-types-for 'script'" in head
         assert b"x-content-type-options: nosniff" in head
         assert b"\r\nserver:" not in head
+
+
+def test_a_ready_file_that_is_a_folder_is_refused_and_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thing").write_text("x")
+    line = refused("--port", "0", "--state-dir", str(tmp_path / "state"), "--ready-file", str(folder))
+    assert line.startswith(f"harness: {folder}: is a folder")
+    assert "--ready-file" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "state"]
+    assert (folder / "thing").read_text() == "x"
+
+
+def test_a_draft_that_cannot_take_its_place_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        replace(tmp_path, b"x")
+    assert list(tmp_path.parent.glob(f"{tmp_path.name}.*")) == []
+
+
+def test_a_lock_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "service.lock").mkdir()
+    line = refused("--port", "0", "--state-dir", str(tmp_path))
+    assert line.startswith(f"harness: {tmp_path / 'service.lock'}: cannot be written (Is a directory)")
+    assert "--state-dir" in line
+
+
+def test_a_database_without_its_tables(chat: Served) -> None:
+    """One that opens, and cannot be read."""
+    chat.start()
+    assert chat.stop() == 0
+    with closing(sqlite3.connect(chat.state_dir / "chat.sqlite3")) as connection:
+        connection.execute("DROP TABLE bot")
+        connection.commit()
+    line = refused("--port", "0", "--state-dir", str(chat.state_dir))
+    assert "no such table: bot" in line
+    assert "--state-dir" in line
+
+
+def test_a_service_on_a_leash_ends_with_who_holds_it(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "harness", "serve", "--port", "0", "--state-dir", str(tmp_path / "state")]
+    with subprocess.Popen(
+        [*command, "--ready-file", str(ready)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "HARNESS_UNTIL_EOF": "1"},
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+    assert not ready.exists()

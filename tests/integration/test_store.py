@@ -49,7 +49,7 @@ def save(store: Store, *groups: Group) -> list[str]:
 
 
 def texts(store: Store, session: str = "s") -> Sequence[str]:
-    return [message.text for message in store.messages(session, 1000)]
+    return [message.text for message in store.messages(session, 1000)[0]]
 
 
 def test_what_was_saved_is_there_after_the_file_was_closed(path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_group_that_cannot_be_written_is_left_out_whole_and_alone(store: Store
     assert problems[0] == problems[2] == ""
     assert "UNIQUE" in problems[1]
     assert str(store.path) in problems[1]
-    assert [message.cid for message in store.messages("s", 10)] == ["c1", "c2", "c4"]
+    assert [message.cid for message in store.messages("s", 10)[0]] == ["c1", "c2", "c4"]
 
 
 def test_text_that_is_no_unicode_is_refused_and_the_next_is_taken(store: Store) -> None:
@@ -105,10 +105,10 @@ def test_a_reader_that_holds_the_lock_delays_but_loses_nothing(store: Store, pat
 
 def test_pages_go_backwards_without_gap(store: Store) -> None:
     save(store, [asked("s", number, str(number)) for number in range(10)], [asked("other", 99, "x")])
-    assert [message.text for message in store.messages("s", 4)] == ["6", "7", "8", "9"]
-    assert [message.text for message in store.messages("s", 4, before="t6.q")] == ["2", "3", "4", "5"]
-    assert [message.text for message in store.messages("s", 4, before="t2.q")] == ["0", "1"]
-    assert store.messages("s", 4, before="t0.q") == []
+    assert [message.text for message in store.messages("s", 4)[0]] == ["6", "7", "8", "9"]
+    assert [message.text for message in store.messages("s", 4, before="t6.q")[0]] == ["2", "3", "4", "5"]
+    assert [message.text for message in store.messages("s", 4, before="t2.q")[0]] == ["0", "1"]
+    assert store.messages("s", 4, before="t0.q")[0] == []
     assert store.message("s", "t99.q") is None
 
 
@@ -142,7 +142,7 @@ def test_a_restart_ends_what_was_left_open_once(path: Path) -> None:
         save(store, [asked("s", 2), answered("s", 2, "cut sh", "streaming"), asked("s", 3)])
     with closing(Store(path)) as store:
         assert store.settle() == 2
-        found = {message.mid: message for message in store.messages("s", 10)}
+        found = {message.mid: message for message in store.messages("s", 10)[0]}
         assert (found["t1"].state, found["t1"].error) == ("done", "")
         assert (found["t2"].state, found["t2"].text, found["t2"].error) == ("interrupted", "cut sh", INTERRUPTED)
         assert (found["t3"].state, found["t3"].text, found["t3"].cid) == ("interrupted", "", "c3")
@@ -189,3 +189,14 @@ def test_a_read_of_a_closed_store_says_so(path: Path) -> None:
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.bots()
+
+
+def test_a_page_is_bounded_in_characters_and_says_what_is_left(store: Store) -> None:
+    save(store, [asked("s", number, str(number) * 10) for number in range(5)])
+    found, more = store.messages("s", 5, chars_max=30)
+    assert ([message.text[0] for message in found], more) == (["2", "3", "4"], True)
+    found, more = store.messages("s", 5, chars_max=1)
+    assert ([message.text[0] for message in found], more) == (["4"], True)
+    assert len(store.messages("s", 5, chars_max=50)[0]) == 5
+    assert store.messages("s", 5)[1] is False
+    assert store.messages("s", 4)[1] is True

@@ -27,6 +27,7 @@ from harness.core.events import (
     RunFact,
     Sent,
 )
+from harness.errors import EXIT_NO_VERDICT
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCUSTFILE = ROOT / "scenarios" / "locustfile.py"
@@ -51,11 +52,11 @@ def scripted(folder: Path, *options: str) -> Iterator[str]:
         process.wait(30)
 
 
-def locust(folder: Path, url: str, *options: str) -> tuple[int, str]:
+def locust(folder: Path, url: str, *options: str, locustfile: Path = LOCUSTFILE) -> tuple[int, str]:
     """Run Locust by hand, as a person would; give its exit code and its words."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     env["PYTHONPATH"] = str(ROOT)
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", url, "--headless", "--only-summary"]
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", url, "--headless", "--only-summary"]
     done = subprocess.run(
         [*command, *options],
         cwd=folder,
@@ -144,6 +145,30 @@ def test_what_never_ends_stays_open_when_the_drain_is_over(tmp_path: Path) -> No
     assert seen[GotFirstToken] == seen[Sent]
     assert code == 1
     assert "no outcome when the user left" in words
+
+
+BROKEN = """
+from locust import events
+from harness.load.rig import Rig
+from harness.load.user import ChatUser
+
+class Person(ChatUser):
+    rig = Rig.attach(events)
+
+    def on_start(self):
+        super().on_start()
+        if self.rig.enlist()[0] % 2:
+            raise RuntimeError("half of us never come")
+"""
+
+
+def test_a_load_whose_own_code_breaks_is_no_load(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN, "utf-8")
+    with scripted(tmp_path) as url:
+        options = ("-u", "4", "-r", "4", "-t", "1s", "--harness-say-every", "0.1")
+        code, words = locust(tmp_path, url, *options, locustfile=tmp_path / "broken.py")
+    assert code == EXIT_NO_VERDICT, words
+    assert "half of us never come" in words
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import harness
 from harness.adapters import journal
 from harness.adapters.journal import Book
 from harness.core.events import AllocatorFound, MemorySampled, Noted, RunFact
-from harness.core.leak import judge_leaks
+from harness.core.leak import judge_leaks, unjudgeable
 from harness.core.scenario import Bot, Load, MemoryPlan, Scenario
 from harness.drivers import Case
 from harness.drivers.wired import Wired
@@ -75,6 +75,11 @@ def test_every_process_is_measured_after_every_cycle(tmp_path: Path) -> None:
         own = [(sample.cycle, sample.messages) for sample in samples if sample.subject == subject]
         assert own == [(place - 2, before + (place + 1) * each) for place in range(9)]
     assert watch.counts == (587, 587, 0)
+    assert all(sample.answered == sample.messages for sample in samples)
+    assert len({(sample.subject, sample.pid) for sample in samples}) == len({sample.pid for sample in samples}) == 3
+    cast = ("service", "leaky", "echo")
+    judged = [sample for sample in samples if sample.cycle >= 0]
+    assert unjudgeable(judged, subjects=cast, cycles=SMALL.cycles) == ""
     assert watch.stages[-1] == "memory: cycle 7 of 7"
     leaking = {
         (verdict.subject, verdict.counter) for verdict in judge_leaks(samples, cycles=SMALL.cycles) if verdict.leaking
@@ -94,6 +99,20 @@ def test_messages_of_a_bot_that_often_fails_are_counted_and_noted(tmp_path: Path
     noted = [fact.text for fact in facts if isinstance(fact, Noted)]
     assert noted == [f"leak check: {failed} of 587 messages failed ({noted[0].partition('(')[2]}"]
     assert "overloaded: " in noted[0]
+    samples = [fact for fact in facts if isinstance(fact, MemorySampled) and fact.cycle >= 0]
+    why = unjudgeable(samples, subjects=("service", "flaky"), cycles=SMALL.cycles)
+    assert why.endswith("were answered; a leak check needs 95% of them")
+
+
+def test_a_bot_that_starts_again_between_the_cycles_is_seen(tmp_path: Path) -> None:
+    # Some 30 messages in each cycle: it dies within every third or so, and few of its messages fail.
+    bots = (Bot(behaviour="crash", options={"after": 100}), Bot(behaviour="echo"))
+    settings = replace(LEAKY_AND_ECHO.service, breaker_failures_max=1000)
+    facts = facts_of(replace(LEAKY_AND_ECHO, bots=bots, service=settings), tmp_path)
+    samples = [fact for fact in facts if isinstance(fact, MemorySampled) and fact.cycle >= 0]
+    assert len({sample.pid for sample in samples if sample.subject == "crash"}) > 1
+    why = unjudgeable(samples, subjects=("service", "crash", "echo"), cycles=SMALL.cycles)
+    assert why.startswith("crash was started again between the cycles")
 
 
 def test_a_bot_that_never_answers_gives_no_verdict(tmp_path: Path) -> None:

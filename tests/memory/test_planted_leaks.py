@@ -83,8 +83,8 @@ async def leaking(habit: str, probes: Path) -> set[str]:
     async with planted(habit, probes) as process:
         for cycle in range(-WARM_UP, CYCLES):
             await go(process, MESSAGES)
-            counters = await probe(socket_path(probes, "planted"))
-            samples.append(MemorySampled("planted", cycle, (cycle + WARM_UP + 1) * MESSAGES, counters))
+            seen = await probe(socket_path(probes, "planted"))
+            samples.append(MemorySampled("planted", cycle, (cycle + WARM_UP + 1) * MESSAGES, seen.counters))
     return {verdict.counter for verdict in judge_leaks(samples, cycles=CYCLES) if verdict.leaking}
 
 

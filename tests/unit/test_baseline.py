@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.adapters import baselines
 from harness.core.baseline import Change, Comparison, baseline_of, compare
 from harness.core.judge import CaseVerdict, Outcome, Verdict, judge
 from harness.core.scenario import Bound
-from harness.errors import NoVerdictError
+from harness.errors import NoVerdictError, UsageError
 
 if TYPE_CHECKING:
     from tests.sample_journals import Samples
@@ -56,7 +58,8 @@ SIMULATED, WIRED = 0, 1
             SIMULATED, "response_ms_p95", 1.02, Change.WORSE, 1, id="virtual time repeats: a little worse is worse"
         ),
         pytest.param(SIMULATED, "response_ms_p95", 0.98, Change.BETTER, 0, id="virtual time: better"),
-        pytest.param(SIMULATED, "messages_sent", 1.1, Change.CHANGED, 0, id="neither direction is better"),
+        pytest.param(SIMULATED, "messages_sent", 1.1, Change.CHANGED, 4, id="it repeats: somebody must look"),
+        pytest.param(WIRED, "messages_sent", 1.1, Change.NOT_JUDGED, 0, id="neither direction is better"),
         pytest.param(SIMULATED, "messages_answered", 0.9, Change.WORSE, 1, id="more is better"),
         pytest.param(WIRED, "response_ms_p95", 1.5, Change.NOT_JUDGED, 0, id="a time may be noise"),
         pytest.param(
@@ -130,6 +133,25 @@ def test_another_machine_is_no_verdict_but_what_repeats_everywhere_is_compared(v
     assert compare(changed(verdict, WIRED, messages_lost=1.0), other).exit_code == 1
 
 
+def test_every_case_is_compared_with_its_own_machine(verdict: Verdict, tmp_path: Path) -> None:
+    assert verdict.machine is not None
+    elsewhere = replace(verdict, machine=replace(verdict.machine, cores=64))
+    # The simulated case was blessed here, the wired one on another machine only.
+    baselines.keep(replace(verdict, cases=verdict.cases[:1]), tmp_path)
+    baselines.keep(replace(elsewhere, cases=verdict.cases[1:2]), tmp_path)
+    for now in (verdict, elsewhere):
+        mixed = replace(now, cases=verdict.cases[:2])
+        base = baselines.belonging(mixed, [tmp_path])
+        found = compare(mixed, base)
+        cores = [case["machine"]["cores"] for case in base["cases"].values()]
+        assert cores == [2, 64]
+        same = now is elsewhere
+        assert change_of(found, "response_ms_p95", "wired") is (Change.SAME if same else Change.NOT_COMPARABLE)
+        assert change_of(found, "response_ms_p95", "simulated") is Change.SAME
+        assert [reason for reason in found.reasons if reason.startswith("another machine")] == list(found.reasons)
+        assert (found.exit_code, len(found.reasons)) == (4, 1)
+
+
 def test_a_changed_scenario_is_not_comparable(samples: Samples) -> None:
     before = judge("run-1", samples.chat())
     case = before.cases[0]
@@ -181,3 +203,22 @@ def test_a_case_without_a_verdict_is_not_compared(samples: Samples) -> None:
     found = compare(judge("run-2", samples.chat()[:-1]), base)
     assert (found.rows, found.exit_code) == ((), 4)
     assert "has no verdict of its own" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("{", "no baseline", id="no JSON"),
+        pytest.param('{"schema": 1, "cases": []}', "no table of cases", id="a report"),
+        pytest.param('{"cases": {"a": {}}}', "the case 'a' has no table of figures", id="no figures"),
+        pytest.param('{"cases": {"a": {"figures": {"x": "7"}}}}', "figures that are numbers", id="a text"),
+        pytest.param('{"cases": {"a": {"figures": {"x": NaN}}}}', "NaN is no figure", id="not a number"),
+        pytest.param('{"cases": {"a": {"figures": {"x": Infinity}}}}', "Infinity is no figure", id="infinite"),
+    ],
+)
+def test_a_file_that_is_no_baseline_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(UsageError) as caught:
+        baselines.load(path)
+    assert said in str(caught.value)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fake_bots.probe import Probe
 from harness.adapters.counters import (
+    ENV_BOT,
     ENV_DIR,
     PATH_BYTES_MAX,
+    bot_socket_path,
     probe,
     probe_path,
     read_counters,
@@ -98,8 +102,9 @@ def test_a_probe_answers_with_the_counters_and_counts_tasks(folder: Path) -> Non
             second = await probe(path)
             for task in waiting:
                 task.cancel()
-        assert set(first) >= JUDGED
-        assert second["tasks"] == first["tasks"] + 5
+        assert (first.pid, second.pid) == (os.getpid(), os.getpid())
+        assert set(first.counters) >= JUDGED
+        assert second.counters["tasks"] == first.counters["tasks"] + 5
 
     asyncio.run(story())
 
@@ -118,7 +123,7 @@ def test_a_stranger_on_the_socket_gets_no_answer_and_does_no_harm(folder: Path) 
                 writer.close()
                 with suppress(ConnectionError):
                     await writer.wait_closed()
-            assert (await probe(path))["blocks"] > 0
+            assert (await probe(path)).counters["blocks"] > 0
 
     asyncio.run(story())
 
@@ -148,6 +153,46 @@ def test_the_environment_says_where_to_listen(value: str | None, expected: str) 
     code = "from harness.adapters.counters import probe_path; print(probe_path('echo-1'))"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected
+
+
+def test_a_bot_never_has_the_socket_of_the_service() -> None:
+    env = {**os.environ, ENV_DIR: "/tmp/p", ENV_BOT: "service"}
+    code = "from harness.adapters.counters import probe_path; print(probe_path('echo'))"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(bot_socket_path(Path("/tmp/p"), "service"))
+    assert bot_socket_path(Path("/tmp/p"), "service") != socket_path(Path("/tmp/p"), "service")
+
+
+@pytest.mark.parametrize("second", ["a service", "a bot"])
+def test_a_socket_on_which_somebody_answers_is_left_alone(folder: Path, second: str) -> None:
+    async def story() -> None:
+        path = socket_path(folder, "x")
+        async with await serve_probe(path):
+            with pytest.raises(UsageError, match="another process answers probes there"):
+                await serve_probe(path) if second == "a service" else Probe(path)
+            assert (await probe(path)).pid == os.getpid()
+
+    asyncio.run(story())
+
+
+def test_the_socket_of_a_killed_predecessor_is_replaced(folder: Path) -> None:
+    path = folder / "x.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert path.exists()
+    with Probe(path):
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_a_bot_that_ends_leaves_the_socket_of_its_successor(folder: Path) -> None:
+    path = folder / "x.sock"
+    with Probe(path):
+        path.unlink()
+        successor = socket.socket(socket.AF_UNIX)
+        successor.bind(str(path))
+    successor.close()
+    assert path.exists()
 
 
 def test_nobody_listens_unless_asked() -> None:

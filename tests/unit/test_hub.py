@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from harness.core.events import BotStatus
+from harness.adapters.sqlite import Message
+from harness.core.events import BotStatus, Delta
 from harness.core.settings import Settings
-from harness.server.hub import Connection, encode
+from harness.server.hub import CHARS_MAX, CLOSE_TOO_SLOW, Connection, encode
 
 
 def status(state: str) -> BotStatus:
@@ -52,3 +53,63 @@ def test_a_state_that_is_newer_than_a_welcome_does_not_overtake_it() -> None:
     asyncio.run(asyncio.wait_for(story(), 10))
     assert [frame["type"] for frame in sent] == ["welcome", "bot-status", "bot-status", "close"]
     assert [frame.get("state") for frame in sent[1:3]] == ["restarting", "stopped"]
+
+
+def welcomed(connection: Connection, text: str) -> None:
+    connection.welcome(
+        session="s",
+        epoch="e",
+        head_seq=0,
+        recovered=False,
+        messages=[Message("m", "c", "user", text, "accepted", "", 1.0)],
+        more=False,
+        settings=Settings(),
+        statuses=[],
+    )
+
+
+def written(connection: Connection) -> list[dict[str, Any]]:
+    """Everything that a connection writes, up to its close frame."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(orjson.loads(message["text"]) if "text" in message else dict(message))
+        if "text" in message and sent[-1]["type"] == "pong":
+            connection.close(1000, "")
+
+    connection._send = send
+    asyncio.run(asyncio.wait_for(connection.write_on(), 10))
+    return sent
+
+
+async def nowhere(message: MutableMapping[str, Any]) -> None:
+    raise AssertionError(message)
+
+
+def test_a_newer_welcome_takes_the_place_of_one_that_waits() -> None:
+    connection = Connection(1, nowhere, frames_max=10)
+    for number in range(100):
+        welcomed(connection, f"{number} {'x' * CHARS_MAX}")
+    connection.tell('{"type":"pong"}')
+    (welcome, pong, close) = written(connection)
+    assert welcome["messages"][0]["text"].startswith("99 ")
+    assert (pong["type"], close["code"]) == ("pong", 1000)
+
+
+def test_what_waits_is_bounded_in_characters() -> None:
+    connection = Connection(1, nowhere, frames_max=1_000)
+    welcomed(connection, "x" * CHARS_MAX)  # Beside the bound, whatever its length.
+    for _ in range(8):
+        connection.tell("x" * (CHARS_MAX // 8))
+    assert connection._closing is None
+    connection.tell("x")
+    welcomed(connection, "too late")
+    (close,) = written(connection)
+    assert close["code"] == CLOSE_TOO_SLOW
+
+
+def test_what_was_missed_and_is_sent_again_does_not_count_in_characters_either() -> None:
+    connection = Connection(1, nowhere, frames_max=10)
+    connection.replay([(1, Delta("t", 0, "x" * CHARS_MAX)), (2, Delta("t", CHARS_MAX, "y"))])
+    connection.tell('{"type":"pong"}')
+    assert [frame["type"] for frame in written(connection)] == ["delta", "delta", "pong", "websocket.close"]

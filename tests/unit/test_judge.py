@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fake_bots import Heard, Say, behaviours, dice
+from harness import plugins
 from harness.core.events import (
     Admitted,
     BotSeen,
@@ -32,12 +34,18 @@ from harness.core.events import (
     TranscriptRead,
 )
 from harness.core.judge import CaseVerdict, Outcome, judge
+from harness.core.measure_texts import ECHOES, PREFIX
 from harness.core.scenario import Bound, FaultPlan, Load, Scenario
+from harness.core.texts import crc_of
 
 if TYPE_CHECKING:
     from tests.sample_journals import Samples
 
 Fact = tuple[float, str, RunFact]
+
+
+SERVED: Fact = (0.1, "service", BotSeen("echo", "ready", 4711))
+"""Without a word of the service no load has a verdict."""
 
 
 def one(entries: Iterable[Entry]) -> CaseVerdict:
@@ -133,6 +141,48 @@ def test_a_load_that_sends_nothing_has_no_verdict(samples: Samples) -> None:
 
 def without(entries: list[Entry], *kinds: type[RunFact]) -> list[Entry]:
     return [entry for entry in entries if not isinstance(entry.fact, kinds)]
+
+
+def test_a_load_that_nobody_answered_has_no_verdict(samples: Samples) -> None:
+    facts: list[Fact] = [(n / 10, "client", Sent("s1", "echo", f"m{n}", n / 10)) for n in range(50)]
+    facts += [(n / 10 + 0.01, "client", ClientBroke("s1", "closed without a goodbye")) for n in range(50)]
+    case = one(samples.case(SERVED, *sorted(facts, key=lambda fact: fact[0]), scenario=samples.scenario(expect={})))
+    assert (case.outcome, case.exit_code) == (Outcome.NO_VERDICT, 4)
+    assert case.why() == "the service neither accepted nor refused any message: closed without a goodbye"
+
+
+def test_a_service_that_answers_one_of_a_hundred_is_not_fast(samples: Samples) -> None:
+    facts: list[Fact] = [(n / 10, "client", Sent("s1", "echo", f"m{n}", n / 10)) for n in range(99)]
+    facts += [*samples.exchange("fast", 10.0), (11.0, "store", samples.stored("s1", ["fast"]))]
+    bounds = {"response_ms_p99": Bound(max=500)}
+    case = one(samples.case(SERVED, *facts, scenario=samples.scenario(expect=bounds)))
+    assert (case.outcome, case.exit_code) == (Outcome.FAIL, 1)
+    assert case.why().startswith("messages_unanswered is 99, must be at most 0: m0 (session s1)")
+    # Whoever asks for something else gets that.
+    loose = samples.scenario(expect={**bounds, "messages_unanswered": Bound(max=99)})
+    assert one(samples.case(SERVED, *facts, scenario=loose)).outcome is Outcome.PASS
+
+
+def test_users_that_stayed_away_leave_no_verdict(samples: Samples) -> None:
+    entries = samples.chat(distance="wired")
+    gone = {entry.fact.cid for entry in entries if isinstance(entry.fact, Sent) and entry.fact.session in ("s6", "s7")}
+    few = [entry for entry in entries if getattr(entry.fact, "cid", "") not in gone]
+    case = one(few)
+    assert case.outcome is Outcome.NO_VERDICT
+    assert case.why() == "only 6 of 8 users took part"
+    refused = Entry(1.0, "client", ClientBroke("", "no session with 'echo': 503"))
+    assert one([*few[:1], refused, *few[1:]]).why() == "only 6 of 8 users took part: no session with 'echo': 503"
+
+
+def test_a_user_who_still_thought_when_a_short_load_ended_took_part(samples: Samples) -> None:
+    entries = samples.chat(distance="wired")
+    gone = {entry.fact.cid for entry in entries if isinstance(entry.fact, Sent) and entry.fact.session == "s7"}
+    few = [entry for entry in entries if getattr(entry.fact, "cid", "") not in gone]
+    load = samples.scenario(load=Load(users=8, say_every_s=15.0), expect={})
+    few[0] = samples.case(scenario=load, distance="wired")[0]
+    assert one(few).outcome is Outcome.PASS
+    fewer = [replace(e, fact=replace(e.fact, users=7)) if isinstance(e.fact, GeneratorSeen) else e for e in few]
+    assert one(fewer).why() == "only 7 of 8 users took part"
 
 
 def test_a_fault_that_was_not_delivered_leaves_no_verdict_and_comes_first(samples: Samples) -> None:
@@ -235,7 +285,10 @@ def test_a_bound_on_a_figure_that_is_missing_leaves_no_verdict(samples: Samples)
     scenario = samples.scenario(expect={"recovery_s": Bound(max=5)})
     case = one(
         samples.case(
-            *samples.exchange("u1-1", 1.0), (2.0, "store", TranscriptRead("s1", ("u1-1",), ())), scenario=scenario
+            SERVED,
+            *samples.exchange("u1-1", 1.0),
+            (2.0, "store", TranscriptRead("s1", ("u1-1",), ())),
+            scenario=scenario,
         )
     )
     assert case.outcome is Outcome.NO_VERDICT
@@ -317,6 +370,72 @@ def test_doubled_messages_fail(samples: Samples, change: list[Fact], culprit: st
     assert case.why() == f"messages_doubled is 1, must be at most 0: {culprit}"
 
 
+ECHOED = "You said: m............."
+
+
+@pytest.mark.parametrize(
+    ("reply", "stored", "why"),
+    [
+        pytest.param("#" * 24, "", "the stored reply is not what was read", id="garbage shown, nothing kept"),
+        pytest.param("#" * 24, "#" * 24, "the bot echoes, but the reply is not the message", id="garbage, and kept"),
+        pytest.param(ECHOED, "", "the stored reply is not what was read", id="an empty reply is kept"),
+        pytest.param(ECHOED, None, "its reply was read, but no complete one is stored", id="no reply is kept"),
+        pytest.param(None, "#" * 24, "the bot echoes, but the reply is not the message", id="garbage on a page"),
+        pytest.param(ECHOED[:5], ECHOED[:5], "the bot echoes, but the reply is not the message", id="cut, and kept"),
+        pytest.param(ECHOED, ECHOED, "", id="as it should be"),
+        pytest.param(None, ECHOED, "", id="as it should be, on a page"),
+    ],
+)
+def test_a_reply_is_what_was_said_read_and_kept(
+    samples: Samples, reply: str | None, stored: str | None, why: str
+) -> None:
+    message, chars = "m".ljust(14, "."), 24 if reply is None else len(reply)
+    kept = () if stored is None else (stored,)
+    facts: list[Fact] = [
+        SERVED,
+        (1.0, "client", Sent("s1", "echo", "m", 1.0, crc_of(message))),
+        (1.2, "client", GotReply("m", chars, crc=None if reply is None else crc_of(reply))),
+        (2.0, "store", TranscriptRead("s1", ("m",), ("m",) * len(kept), (crc_of(message),), tuple(map(crc_of, kept)))),
+    ]
+    case = one(samples.case(*facts, scenario=samples.scenario(expect={})))
+    assert case.figures["messages_changed"] == bool(why)
+    assert case.outcome is (Outcome.FAIL if why else Outcome.PASS)
+    if why:
+        assert case.why() == f"messages_changed is 1, must be at most 0: m (session s1): {why}"
+
+
+def test_a_message_that_is_kept_otherwise_than_it_was_sent_fails(samples: Samples) -> None:
+    read = replace(samples.stored("s1", ["m"]), crcs=(crc_of("something else"),))
+    facts: list[Fact] = [SERVED, *samples.exchange("m", 1.0), (2.0, "store", read)]
+    case = one(samples.case(*facts, scenario=samples.scenario(expect={})))
+    assert case.why().endswith("m (session s1): the stored message is not what was sent")
+
+
+def test_a_text_without_a_checksum_is_unknown_and_not_equal(samples: Samples) -> None:
+    read: Fact = (2.0, "store", TranscriptRead("s1", ("m",), ("m",)))
+    sent: Fact = (1.0, "client", Sent("s1", "echo", "m", 1.0))
+    case = one(
+        samples.case(SERVED, sent, (1.2, "client", GotReply("m", 24)), read, scenario=samples.scenario(expect={}))
+    )
+    assert case.outcome is Outcome.PASS
+    assert "messages_changed" not in case.figures
+
+
+@pytest.mark.parametrize("behaviour", ECHOES)
+def test_the_bots_that_echo_are_known_by_what_they_do(behaviour: str) -> None:
+    heard = Heard(text="every word", session="s", turn="t", nth=1)
+    steps = plugins.build(behaviours, behaviour, {}, "test").hear(heard, dice(7, heard))
+    assert "".join(step.text for step in steps if isinstance(step, Say)) == f"{PREFIX}every word"
+
+
+def test_a_reply_right_after_the_warm_up_is_no_rate(samples: Samples) -> None:
+    scenario = samples.scenario(duration_s=11.0, load=Load(users=1, warm_up_s=1.0), expect={})
+    facts = [SERVED, *samples.exchange("m0", 1.0), *samples.exchange("m1", 1.9, took=0.100001)]
+    assert one(samples.case(*facts, scenario=scenario)).figures["messages_per_s"] == pytest.approx(0.1)
+    short = samples.scenario(duration_s=1.5, load=Load(users=1, warm_up_s=1.0), expect={})
+    assert "messages_per_s" not in one(samples.case(*facts, scenario=short)).figures
+
+
 def test_a_broken_reply_fails(samples: Samples) -> None:
     facts: list[Fact] = [
         (1.0, "client", Sent("s1", "echo", "m", 1.0)),
@@ -337,6 +456,7 @@ def test_a_value_never_reads_like_its_bound_when_it_breaks_it(samples: Samples) 
     scenario = samples.scenario(expect={"response_ms_max": Bound(max=100)})
     case = one(
         samples.case(
+            SERVED,
             *samples.exchange("m", 1.0, took=0.100002),
             (2.0, "store", TranscriptRead("s1", ("m",), ())),
             scenario=scenario,
@@ -348,7 +468,9 @@ def test_a_value_never_reads_like_its_bound_when_it_breaks_it(samples: Samples) 
 def test_percentiles_of_few_values_say_so(samples: Samples) -> None:
     scenario = samples.scenario(expect={"response_ms_p95": Bound(max=50)})
     case = one(
-        samples.case(*samples.exchange("m", 1.0), (2.0, "store", TranscriptRead("s1", ("m",), ())), scenario=scenario)
+        samples.case(
+            SERVED, *samples.exchange("m", 1.0), (2.0, "store", TranscriptRead("s1", ("m",), ())), scenario=scenario
+        )
     )
     assert case.why() == "response_ms_p95 is 100 ms, must be at most 50 ms (of one value)"
 
@@ -400,9 +522,11 @@ def test_breakers_are_followed(samples: Samples, steps: list[tuple[float, str]],
     assert case.outcome is (Outcome.FAIL if broken else Outcome.PASS)
 
 
-def test_without_facts_of_the_service_nothing_is_said_of_breakers(samples: Samples) -> None:
-    figures = judged(samples, []).figures
-    assert not [name for name in figures if name.startswith(("breaker", "calls"))]
+def test_without_facts_of_the_service_nothing_is_said_of_breakers_and_nothing_is_proved(samples: Samples) -> None:
+    case = judged(samples, [])
+    assert not [name for name in case.figures if name.startswith(("breaker", "calls"))]
+    assert case.outcome is Outcome.NO_VERDICT
+    assert case.why() == "the service wrote no facts: nobody knows what its breakers did"
 
 
 def test_a_breaker_that_never_closed_again_breaks_any_bound_on_recovery(samples: Samples) -> None:
@@ -565,3 +689,32 @@ def test_facts_of_unknown_messages_are_no_reason_to_stop(samples: Samples) -> No
         (1.2, "fault", FaultHealed("crash-loop", "echo", 0)),
     ]
     assert one(samples.case(*facts)).outcome is Outcome.NO_VERDICT
+
+
+def test_a_load_that_nobody_answers_proves_nothing(samples: Samples) -> None:
+    entries = without(samples.chat(distance="wired"), GotReply)
+    refused = [
+        replace(entry, fact=GotRefusal(entry.fact.cid, "busy")) if isinstance(entry.fact, GotAccepted) else entry
+        for entry in entries
+    ]
+    started = next(place for place, entry in enumerate(refused) if isinstance(entry.fact, CaseStarted))
+    fact = refused[started].fact
+    assert isinstance(fact, CaseStarted)
+    refused[started] = replace(refused[started], fact=replace(fact, scenario={**fact.scenario, "expect": {}}))
+    assert "no message was answered" in " ".join(texts(one(refused), Outcome.NO_VERDICT))
+
+
+def test_a_generator_that_hangs_leaves_no_verdict_though_no_time_is_bounded(samples: Samples) -> None:
+    hanging = [
+        replace(entry, fact=replace(entry.fact, lag_ms_p99=90_000.0))
+        if isinstance(entry.fact, GeneratorSeen)
+        else entry
+        for entry in samples.chat(distance="wired")
+    ]
+    started = next(place for place, entry in enumerate(hanging) if isinstance(entry.fact, CaseStarted))
+    fact = hanging[started].fact
+    assert isinstance(fact, CaseStarted)
+    hanging[started] = replace(hanging[started], fact=replace(fact, scenario={**fact.scenario, "expect": {}}))
+    case = one(hanging)
+    assert case.outcome is Outcome.NO_VERDICT
+    assert "90,000 ms late" in case.why()

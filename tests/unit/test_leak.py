@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.core.events import MemorySampled
-from harness.core.leak import CYCLES_MIN, FLOORS, LeakVerdict, judge_leaks
+from harness.core.leak import CYCLES_MIN, FLOORS, LeakVerdict, judge_leaks, unclear, unjudgeable
 
 PER_CYCLE = 200
 
@@ -68,10 +68,37 @@ def test_a_healthy_process_is_not_called_leaky(counter: str, value: Callable[[in
     assert not verdict(counter, value).leaking
 
 
+@pytest.mark.parametrize("n", [7, 8, 10, 14])
+@pytest.mark.parametrize("spread", [0, 3])
+def test_a_leak_behind_a_steeper_warm_up_is_found(n: int, spread: int) -> None:
+    found = verdict("blocks", noisy(lambda m: 180_000 + 3 * min(m, 600) + 0.3 * m, spread), n=n)
+    assert (found.trend, found.leaking, found.plateau) == ("leaking", True, False)
+
+
 def test_a_cache_that_fills_is_said_to_have_levelled_off() -> None:
-    found = verdict("blocks", lambda m: 180_000 + 1.5 * min(m, 1_400) + 0.1 * m)
+    found = verdict("blocks", lambda m: 180_000 + 1.5 * min(m, 1_600) + 0.01 * m, n=14)
     assert found.plateau
-    assert found.text.startswith("levelled off")
+    assert not found.leaking
+    assert found.text.startswith("levelled off: +")
+    assert "in the second half +0.01 (0.01 to 0.01)" in found.text
+
+
+def test_a_cache_that_is_full_only_late_is_said_to_be_settling() -> None:
+    found = verdict("blocks", lambda m: 180_000 + 1.5 * min(m, 1_400))
+    assert (found.trend, found.leaking) == ("settling", False)
+    assert found.text.startswith("no leak, but still settling")
+
+
+def test_what_slows_down_and_wavers_is_neither_a_leak_nor_none() -> None:
+    steps = [0, 300, 600, 900, 1_200, 1_500, 1_500, 1_600, 1_590, 1_700]
+    found = verdict("blocks", lambda m: 180_000 + steps[m // PER_CYCLE - 1])
+    assert (found.trend, found.leaking) == ("unclear", False)
+    assert found.text.startswith("unclear: ")
+    assert "memory.warm_up" in found.text
+    assert unclear([found]).startswith("service blocks unclear: ")
+    leak = verdict("blocks", lambda m: m)
+    assert unclear([found, leak]) == "", "there is a verdict: a leak"
+    assert unclear([verdict("blocks", lambda _: 7)]) == ""
 
 
 def test_leak_free_processes_are_rarely_accused() -> None:
@@ -128,3 +155,64 @@ def test_messages_that_stand_still_have_no_slope() -> None:
 
 def test_every_floor_is_above_zero() -> None:
     assert all(floor > 0 for floor in FLOORS.values())
+
+
+# --- Cycles that prove nothing ----------------------------------------------------------------------------------------
+def cast(*, cycles: int = 8, **changes: Callable[[int], MemorySampled | None]) -> list[MemorySampled]:
+    """A service and the bot ``echo``, every message answered; ``changes`` are other samples of a subject by cycle."""
+    samples = []
+    for cycle in range(-2, cycles):
+        for subject, pid in (("service", 10), ("echo", 11)):
+            messages = (cycle + 3) * 100
+            healthy = MemorySampled(subject, cycle, messages, {"blocks": 5}, pid=pid, answered=messages)
+            sample = changes[subject](cycle) if subject in changes else healthy
+            samples += [sample] if sample else []
+    return samples
+
+
+def echo(cycle: int, *, pid: int = 11, failed: int = 0) -> MemorySampled:
+    messages = (cycle + 3) * 100
+    return MemorySampled("echo", cycle, messages, {"blocks": 5}, pid=pid, answered=messages - failed)
+
+
+def why(samples: list[MemorySampled]) -> str:
+    return unjudgeable(samples, subjects=("service", "echo"), cycles=8)
+
+
+def test_a_whole_cast_that_answered_can_be_judged() -> None:
+    assert why(cast()) == ""
+    assert why(cast(echo=lambda c: echo(c, failed=c + 2))) == "", "a few failures leave enough"
+    assert why(cast(echo=lambda c: echo(c, failed=90 if c >= 0 else 0))) == "", "what failed before is not judged"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda _: None, "echo was measured in 0 of 8 cycles", id="never"),
+        pytest.param(lambda c: None if c == 3 else echo(c), "echo was measured in 7 of 8 cycles", id="missing once"),
+        pytest.param(lambda c: None if c >= 6 else echo(c), "echo was measured in 6 of 8 cycles", id="gone"),
+        pytest.param(lambda c: echo(c, pid=20 + c // 3), "echo was started again between the cycles", id="restarts"),
+        pytest.param(lambda c: echo(c, pid=12 if c == 7 else 11), "echo was started again", id="restarted at the end"),
+        pytest.param(
+            lambda c: echo(c, failed=(c + 2) * 99),
+            "of 700 messages to echo only 7 were answered; a leak check needs 95% of them",
+            id="hardly an answer",
+        ),
+        pytest.param(lambda c: echo(c, failed=c * 6), "of 700 messages to echo only 658 were answered", id="94 %"),
+    ],
+)
+def test_a_cast_with_a_gap_is_not_judged(change: Callable[[int], MemorySampled | None], said: str) -> None:
+    assert why(cast(echo=change)).startswith(said)
+
+
+def test_a_service_that_is_missing_is_not_judged() -> None:
+    assert why(cast(service=lambda _: None)) == "service was measured in 0 of 8 cycles"
+
+
+def test_a_process_without_messages_is_not_judged() -> None:
+    idle = cast(echo=lambda c: MemorySampled("echo", c, 20, {"blocks": 5}, pid=11, answered=20))
+    assert why(idle) == "echo got no message after the first cycle"
+
+
+def test_a_journal_without_answers_counts_as_answered() -> None:
+    assert why([MemorySampled(s, c, (c + 1) * 9, {"blocks": 5}) for c in range(8) for s in ("service", "echo")]) == ""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from harness.core.events import ClientBroke, GotAccepted, GotFailure, GotFirstToken, GotRefusal, GotReply, RunFact
+from harness.core.texts import crc_of
 from harness.load.conversation import ACK_EVERY, Conversation
 
 
@@ -42,32 +43,40 @@ REJECTED = {"type": "rejected", "cid": "u0-1", "code": "circuit-open", "message"
     [
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), delta(4, 2, "llo"), end(5, 5)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5, pieces=2)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5, pieces=2, crc=crc_of("hello"))],
             id="a whole reply",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "h\u00e9\U0001f600"), end(4, 3)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 3, pieces=1)],
+            [
+                GotAccepted("u0-1"),
+                GotFirstToken("u0-1"),
+                GotReply("u0-1", 3, pieces=1, crc=crc_of("h\u00e9\U0001f600")),
+            ],
             id="characters are code points, not bytes",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, end(3, 0)],
-            [GotAccepted("u0-1"), GotReply("u0-1", 0)],
+            [GotAccepted("u0-1"), GotReply("u0-1", 0, crc=crc_of(""))],
             id="an empty reply has no first token",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), end(4, 5)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, intact=False, pieces=1)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, intact=False, pieces=1, crc=crc_of("he"))],
             id="shorter than announced is not intact",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), delta(4, 3, "llo"), end(5, 5)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 5, intact=False, pieces=2)],
+            [
+                GotAccepted("u0-1"),
+                GotFirstToken("u0-1"),
+                GotReply("u0-1", 5, intact=False, pieces=2, crc=crc_of("hello")),
+            ],
             id="a hole between two pieces is not intact",
         ),
         pytest.param(
             [ACCEPTED, BEGIN, delta(3, 0, "he"), delta(3, 0, "he"), end(4, 2)],
-            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, pieces=1)],
+            [GotAccepted("u0-1"), GotFirstToken("u0-1"), GotReply("u0-1", 2, pieces=1, crc=crc_of("he"))],
             id="a frame that comes twice counts once",
         ),
         pytest.param(
@@ -77,7 +86,7 @@ REJECTED = {"type": "rejected", "cid": "u0-1", "code": "circuit-open", "message"
         ),
         pytest.param(
             [ACCEPTED, delta(2, 0, "he"), end(3, 2)],
-            [GotAccepted("u0-1"), GotReply("u0-1", 0, intact=False)],
+            [GotAccepted("u0-1"), GotReply("u0-1", 0, intact=False, crc=crc_of(""))],
             id="a reply that never began is not intact",
         ),
         pytest.param(
@@ -151,7 +160,9 @@ class TestResume:
         talk, _ = talk_of(ACCEPTED, BEGIN, delta(3, 0, "he"))
         talk.hello()
         welcome = {"type": "welcome", "epoch": "e1", "head_seq": 5, "recovered": True, "messages": None}
-        assert read(talk, welcome, delta(4, 2, "llo"), end(5, 5)) == [GotReply("u0-1", 5, pieces=2)]
+        assert read(talk, welcome, delta(4, 2, "llo"), end(5, 5)) == [
+            GotReply("u0-1", 5, pieces=2, crc=crc_of("hello"))
+        ]
 
     @pytest.mark.parametrize(("frames", "again"), [([], True), ([ACCEPTED], False), ([REJECTED], False)])
     def test_only_what_may_be_lost_is_said_again(self, frames: list[dict[str, Any]], *, again: bool) -> None:
@@ -172,7 +183,9 @@ class TestResume:
         ("stored", "fact"),
         [
             pytest.param(
-                {"role": "bot", "state": "done", "text": "hello"}, GotReply("u0-1", 5), id="answered meanwhile"
+                {"role": "bot", "state": "done", "text": "hello"},
+                GotReply("u0-1", 5, crc=crc_of("hello")),
+                id="answered meanwhile",
             ),
             pytest.param(
                 {"role": "bot", "state": "interrupted", "text": "he"},
@@ -197,4 +210,6 @@ class TestResume:
         talk.hello()
         message = {"mid": "t1", "cid": "u0-1", "role": "bot", "text": "hel", "state": "streaming", "error": ""}
         welcome = {"type": "welcome", "epoch": "e1", "head_seq": 9, "recovered": False, "messages": [message]}
-        assert read(talk, welcome, delta(10, 3, "lo"), end(11, 5)) == [GotReply("u0-1", 5, pieces=1)]
+        assert read(talk, welcome, delta(10, 3, "lo"), end(11, 5)) == [
+            GotReply("u0-1", 5, pieces=1, crc=crc_of("hello"))
+        ]

@@ -274,7 +274,7 @@ def test_html_takes_no_markup_from_outside(samples: Samples) -> None:
 
 def test_pictures_are_embedded_and_missing_ones_are_said(samples: Samples) -> None:
     entries = samples.run(samples.page())
-    pictures = {"cases/smoke-page-browser/step-1.png": samples.picture(), "step-2.png": samples.picture()}
+    pictures = {"cases/smoke.page-browser/step-1.png": samples.picture(), "step-2.png": samples.picture()}
     text = page(entries, **pictures)
     assert text.count("data:image/png;base64,") == 2
     assert "step-3.png is not in this report" in text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.core.decode import decode
-from harness.core.scenario import Bot, Scenario
+from harness.core.scenario import Bot, Scenario, folder_of
 from harness.core.settings import Settings
 from harness.errors import ScenarioError
 
@@ -47,6 +47,14 @@ def test_names_of_bots(bot: Bot, names: tuple[str, ...]) -> None:
     assert bot.names() == names
 
 
+def test_folders_of_cases_differ() -> None:
+    names = ("a-b/c", "a/b-c", "a/b/c", "a-b-c", "a.b/c", "a/b.c", "a%2Eb/c", "a", "a-wired")
+    folders = {folder_of(name, distance) for name in names for distance in ("wired", "browser")}
+    assert len(folders) == 2 * len(names)
+    assert all("/" not in folder for folder in folders)
+    assert folder_of("smoke/chat", "wired") == "smoke.chat-wired"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -57,6 +65,23 @@ def test_names_of_bots(bot: Bot, names: tuple[str, ...]) -> None:
         pytest.param({"why": " "}, "$: name and why must not be empty", id="no reason"),
         pytest.param({"distances": []}, "$: distances: name at least one", id="nowhere"),
         pytest.param({"distances": ["wire"]}, "$.distances[0]: 'wire' is not one of", id="unknown distance"),
+        pytest.param(
+            {"distances": ["wired", "wired"]}, "$: distances[1]: 'wired' is named twice", id="one distance twice"
+        ),
+        pytest.param({"seed": -5}, "$: seed: must be from 0 to 9223372036854775807, got -5", id="a seed below 0"),
+        pytest.param({"seed": 2**63}, "$: seed: must be from 0 to", id="a huge seed"),
+        pytest.param(
+            {"bots": [{"behaviour": "echo", "name": "x" * 40, "count": 2}]},
+            f"$.bots[0]: name: '{'x' * 40}-2' has 42 characters with its number, at most 40",
+            id="a name that is too long with its number",
+        ),
+        pytest.param(
+            {"bots": [{"behaviour": "echo", "name": "service"}], "memory": {}},
+            "$: bots: a leak check calls the service itself 'service'",
+            id="a bot with the name of the service",
+        ),
+        pytest.param({"expect": {"x": {"max": float("inf")}}}, "$.expect.x: max: must be a finite", id="no bound"),
+        pytest.param({"expect": {"x": {"min": float("nan")}}}, "$.expect.x: min: must be a finite", id="no number"),
         pytest.param({"bots": []}, "$: bots: a scenario needs at least one bot", id="no bot"),
         pytest.param(
             {"bots": [{"behaviour": "echo"}, {"behaviour": "echo"}]}, "$: bots: two bots are called 'echo'", id="twins"

@@ -37,7 +37,7 @@ const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${loca
   link: (now) => happen({ type: "link", link: now }),
   joining: () => happen({ type: "joining" }),
 });
-const side = sidebar({ select, fresh, redraw: draw });
+const side = sidebar({ select, fresh, more: () => sessionsOf(state.bot) });
 const top = status({ wake: () => link.wake(), calm: () => happen({ type: "trouble", trouble: null }) }, say);
 const launch = launchDialog({ launched, listed: (answer) => happen({ type: "bots", bots: answer.bots, now: Date.now() }) });
 const removal = removeDialog({ removed: (bot) => say.polite(`${bot} was removed.`) });
@@ -250,8 +250,8 @@ async function earlier() {
   if (!first) return;
   const mine = selections;
   try {
-    const { messages } = await messagesBefore(state.session, first.mid, EARLIER);
-    if (mine === selections) happen({ type: "earlier", messages, more: messages.length >= EARLIER });
+    const { messages, more } = await messagesBefore(state.session, first.mid, EARLIER);
+    if (mine === selections) happen({ type: "earlier", messages, more });
   } catch (error) {
     happen({ type: "trouble", trouble: error.message });
   }
@@ -270,7 +270,7 @@ function listAgain() {
 
 async function sessionsOf(bot) {
   try {
-    const answer = await listSessions(bot);
+    const answer = await listSessions(bot, side.wanted());
     if (bot === state.bot) sessions = answer.sessions ?? [];
   } catch { /* The strip says that the connection is lost; the list stays as it was. */ }
   draw();

@@ -18,7 +18,7 @@ export class CallError extends Error {
 export const listBots = () => call("GET", "/api/bots");
 export const launchBot = (wish) => call("POST", "/api/bots", wish);
 export const removeBot = (bot) => call("DELETE", `/api/bots/${encodeURIComponent(bot)}`);
-export const listSessions = (bot) => call("GET", `/api/sessions?bot=${encodeURIComponent(bot)}`);
+export const listSessions = (bot, limit) => call("GET", `/api/sessions?bot=${encodeURIComponent(bot)}&limit=${limit}`);
 export const openSession = (bot) => call("POST", "/api/sessions", { bot });
 export const messagesBefore = (session, mid, limit) =>
   call("GET", `/api/sessions/${encodeURIComponent(session)}/messages?before=${encodeURIComponent(mid)}&limit=${limit}`);

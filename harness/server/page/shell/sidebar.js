@@ -22,7 +22,7 @@ export function sidebar(actions) {
   get("shade").addEventListener("click", () => drawer(false));
   get("side").addEventListener("keydown", (event) => event.key === "Escape" && narrow.matches && drawer(false));
   get("session-new").addEventListener("click", () => { actions.fresh(); drawer(false); });
-  get("sessions-more").addEventListener("click", () => { limit += PAGE; actions.redraw(); });
+  get("sessions-more").addEventListener("click", () => { limit += PAGE; actions.more(); });
   place();
 
   function place() {
@@ -87,6 +87,8 @@ export function sidebar(actions) {
   }
 
   return {
+    /** How many sessions to ask for: one more than are shown says that there are more. */
+    wanted: () => limit + 1,
     show(state, sessions, now) {
       const botsNow = [state.bots, state.bot, state.known], rowsNow = [sessions, state.bot, state.session, limit, Math.floor(now / 60_000)];
       if (!same(botsNow, shownBots)) showBots(state);
