@@ -99,6 +99,10 @@ def _candidates(scenario: str, machine: MachineSeen | None, folders: Sequence[Pa
 def _write(path: Path, data: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        # Beside it first: a disk that is full must not cost the baseline that stands there.
+        draft = path.with_name(f".{path.name}.tmp")
+        draft.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        draft.replace(path)
     except OSError as error:
+        path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written ({error.strerror})") from None

@@ -110,7 +110,7 @@ class Bots:
             await loop.subprocess_exec(lambda: process, *words, env=env, start_new_session=True)
         except OSError as error:
             log.close()
-            what = "no such program" if isinstance(error, FileNotFoundError) else error.strerror
+            what = "no such program; check --bot-command" if isinstance(error, FileNotFoundError) else error.strerror
             loop.call_soon(self._tell, BotGone(act.bot, f"cannot start: {words[0]}: {what}"))
 
     def _born(self, process: BotProcess) -> None:

@@ -62,6 +62,8 @@ from harness.server.recent import recent
 from harness.services.metrics import Gauges, Metrics
 
 SOURCE: Final = "service"
+TRUST_S: Final = 5.0
+"""A store that refused something is not trusted again before this long."""
 CROWDED: Final = 2_000
 """Batches waiting for the store at which nobody is listened to any more until half of them are through."""
 
@@ -95,6 +97,7 @@ class Service:
         self.hub = Hub()
         self.metrics = Metrics()
         self.not_saved = 0
+        self._refused_at = -TRUST_S
         self.saved_at = monotonic()
         """When the store last kept something."""
         self.store_problem = ""
@@ -249,8 +252,12 @@ class Service:
             if not self.store_problem:
                 _complain(f"nothing can be saved: {problem}; make room or make it writable")
             self.not_saved += 1
+            self._refused_at = monotonic()
         else:
             self.saved_at = monotonic()
+            # Something small may still find room where a message did not.
+            if self.saved_at - self._refused_at < TRUST_S:
+                return
         self.store_problem = problem
 
     def _carry_out(self, acts: Sequence[Act], at: float) -> None:
@@ -312,16 +319,20 @@ class Service:
     def _record(self, act: Record, at: float) -> None:
         fact = act.fact
         self.metrics.record(fact)
+        problem: OSError | None = None
+        try:
+            if self._journal is not None:
+                self._journal.write(at, SOURCE, fact)
+        except OSError as error:
+            problem = error
         try:
             if isinstance(fact, BreakerMoved):
                 self._breaker_log.write(at, fact)
-            if self._journal is not None:
-                self._journal.write(at, SOURCE, fact)
-            self._unwritten = False
-        except OSError as error:
-            if not self._unwritten:
-                _complain(f"facts cannot be written down ({error}); the first one: {fact}")
-            self._unwritten = True
+        except OSError as error:  # One that cannot be written must not cost the other.
+            problem = error
+        if problem is not None and not self._unwritten:
+            _complain(f"facts cannot be written down ({problem}); the first one: {fact}")
+        self._unwritten = problem is not None
 
     def _wake_at(self, act: WakeAt, at: float) -> None:
         del at

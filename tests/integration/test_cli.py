@@ -413,7 +413,7 @@ def test_serve_with_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-# --- Files and places that are not what they should be ------------------------------------------------------------------
+# --- Files and places that are not what they should be -----------------------------------------------------------
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -154,8 +154,9 @@ def test_ending_what_has_ended_signals_nobody_else() -> None:
         leader = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
-            "print(p.pid, flush=True)",
+            # Its child does not hold the pipe: the end of a process is told when its pipes are closed, too.
+            "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+            "stdout=subprocess.DEVNULL); print(p.pid, flush=True)",
             start_new_session=True,
             stdout=asyncio.subprocess.PIPE,
         )

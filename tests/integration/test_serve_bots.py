@@ -143,7 +143,7 @@ def test_a_missing_bot_program_is_named(chat: Served) -> None:
     status, answer = chat.call("POST", "/api/bots", {"behaviour": "echo"})
     assert status == 201, answer
     found = chat.await_bot("echo", breaker="open")
-    assert found["why"] == "cannot start: /nowhere/bot-program: no such program"
+    assert found["why"] == "cannot start: /nowhere/bot-program: no such program; check --bot-command"
     rejected = talked(chat, "echo", "hello?")[0]
     assert (rejected["type"], rejected["code"]) == ("rejected", "circuit-open")
     assert "no such program" in rejected["message"]
