@@ -53,11 +53,12 @@ class Served:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                # A leash: if the tests themselves are killed, the pipe closes and the service ends.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, MARK: str(self.folder), **(env or {})},
+                env={**os.environ, "HARNESS_UNTIL_EOF": "1", MARK: str(self.folder), **(env or {})},
             )
         deadline = time.monotonic() + START_MAX_S
         while not self.ready_file.exists():
@@ -83,13 +84,16 @@ class Served:
         """Ask it to end; its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(timeout=START_MAX_S)
+        code = self._process.wait(timeout=START_MAX_S)
+        self._let_go()
+        return code
 
     def kill(self) -> None:
         """kill -9, the service only: what becomes of its bots is what is tested."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        self._let_go()
 
     def close(self) -> None:
         """Whatever the test left running."""
@@ -100,6 +104,12 @@ class Served:
             except subprocess.TimeoutExpired:
                 signal_group(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the leash of a service that has ended."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     # --- Calls --------------------------------------------------------------------------------------------------------
     def call(
