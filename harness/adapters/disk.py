@@ -8,6 +8,7 @@ Why   a disk fills up in the middle of a long run; a traceback then tells nobody
 
 from __future__ import annotations
 
+import os
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,14 @@ def no_space(error: BaseException) -> OSError | None:
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(no_space, error.exceptions)), None)
     return error if isinstance(error, OSError) and error.errno in FULL else None
+
+
+def try_folder(folder: Path) -> None:
+    """Make a folder and write something into it; OSError if that cannot be."""
+    trial = folder / f".write-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    trial.write_bytes(b"")
+    trial.unlink()
 
 
 def told(error: OSError, folder: Path, option: str = "--reports-dir") -> str:

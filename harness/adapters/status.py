@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from harness.adapters import disk
 from harness.errors import UsageError
 
 Result = Literal["passed", "failed", "no verdict"]
@@ -73,11 +74,8 @@ class StatusFile:
         self.path = folder / "status.md"
         self._wrote_s = float("-inf")
         self._heading: tuple[object, ...] = ()
-        trial = folder / f".status-{os.getpid()}.tmp"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            trial.write_bytes(b"")
-            trial.unlink()
+            disk.try_folder(folder)
         except OSError as error:
             raise UsageError(
                 f"the state folder {folder} cannot be written ({error.strerror}); choose another with --state-dir"

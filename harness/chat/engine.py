@@ -153,7 +153,6 @@ class Engine:
         session.clients.add(fact.conn)
         desk.wake(fact.session)
         missed = session.log.since(fact.last_seq) if fact.epoch == session.epoch else None
-        record = desk.bots.get(fact.bot)
         desk.do(
             Welcome(
                 conn=fact.conn,
@@ -163,7 +162,6 @@ class Engine:
                 recovered=missed is not None,
                 replay=missed or (),
                 partials={turn.turn: turn.reply for turn in session.turns.values() if turn.first_s is not None},
-                status=None if record is None else record.status(desk.now),
             )
         )
 

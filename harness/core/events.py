@@ -102,7 +102,6 @@ class ClientJoined:
 
     conn: int
     session: str
-    bot: str
     epoch: str | None = None
     last_seq: int = 0
 
@@ -360,7 +359,6 @@ class Welcome:
     recovered: bool
     replay: tuple[tuple[int, LoggedFrame], ...]
     partials: Mapping[str, str]
-    status: BotStatus | None
 
 
 @dataclass(frozen=True, slots=True)

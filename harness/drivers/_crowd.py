@@ -9,7 +9,6 @@ Why   the same facts at every distance, so that one verdict judges them all
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from zlib import crc32
 
 from harness.core.events import (
     Accepted,
@@ -31,6 +30,7 @@ from harness.core.events import (
     UserSaid,
 )
 from harness.core.scenario import Scenario
+from harness.core.texts import crc_of
 from harness.drivers._clockwork import HOP_S, Stage
 from harness.load.habits import Habits
 
@@ -78,7 +78,7 @@ class Crowd:
         """Join every session, and let everybody begin within one cycle; nobody sends from ``ends`` on."""
         self._ends = ends
         for user in self._users.values():
-            self._stage.receive(ClientJoined(user.number, user.session, user.bot))
+            self._stage.receive(ClientJoined(user.number, user.session))
             self._say_at(user, begins + user.habits.start_s())
 
     def hear(self, act: Publish) -> None:
@@ -107,8 +107,7 @@ class Crowd:
         user.cid, text = user.habits.message()
         user.chars, user.pieces = 0, []
         self.sent += 1
-        crc = crc32(text.encode("utf-8", "surrogatepass"))
-        self._stage.write(SOURCE, Sent(user.session, user.bot, user.cid, round(intended, 6), crc))
+        self._stage.write(SOURCE, Sent(user.session, user.bot, user.cid, round(intended, 6), crc_of(text)))
         said = UserSaid(user.number, user.session, user.bot, user.cid, text)
         self._clock.plan(self._clock.now + HOP_S, lambda: self._stage.receive(said))
 
@@ -118,7 +117,7 @@ class Crowd:
                 self._stage.write(SOURCE, GotAccepted(cid))
             case End(_, cid, _, chars):
                 self.answered += 1
-                crc = crc32("".join(user.pieces).encode("utf-8", "surrogatepass"))
+                crc = crc_of("".join(user.pieces))
                 self._stage.write(SOURCE, GotReply(cid, chars, chars == user.chars, len(user.pieces), crc))
                 self._think(user)
             case Rejected(cid, code, _, retry_after_s):

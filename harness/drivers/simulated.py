@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
-from zlib import crc32
 
 from harness import injectors, plugins
 from harness.adapters.journal import Book
@@ -41,6 +40,7 @@ from harness.core.events import (
     Woke,
 )
 from harness.core.scenario import FaultPlan, Scenario
+from harness.core.texts import crc_of
 from harness.drivers import Case, Watch
 from harness.drivers._cast import START_S, Cast
 from harness.drivers._clockwork import HOP_S, Clockwork
@@ -191,8 +191,8 @@ class World:
                 session,
                 tuple(message.cid for message in questions),
                 tuple(message.cid for message in replies),
-                tuple(_crc(message.text) for message in questions),
-                tuple(_crc(message.text) for message in replies),
+                tuple(crc_of(message.text) for message in questions),
+                tuple(crc_of(message.text) for message in replies),
             )
             self.write("store", read)
 
@@ -223,7 +223,3 @@ def _no_collector() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
-
-
-def _crc(text: str) -> int:
-    return crc32(text.encode("utf-8", "surrogatepass"))

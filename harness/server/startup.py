@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 import psutil
 
+from harness.adapters import disk
 from harness.adapters.sqlite import FILE_NAME, Store
 from harness.core.events import BotWanted
 from harness.errors import StoreError, TargetDownError
@@ -32,11 +33,8 @@ UNREAD_MAX_MS: Final = 60_000
 
 def folder(path: Path, option: str) -> None:
     """Make a folder and prove that it can be written to."""
-    probe = path / f".write-{os.getpid()}"
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        disk.try_folder(path)
     except OSError as error:
         raise TargetDownError(
             f"{path}: cannot be written ({error.strerror}); make it a writable folder or choose another with {option}"

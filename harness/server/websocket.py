@@ -172,7 +172,7 @@ def _hello(service: Service, connection: Connection, body: Body) -> None:
             statuses=service.statuses(),
         )
     else:
-        service.handle(ClientJoined(connection.number, session, bot, epoch, last_seq))
+        service.handle(ClientJoined(connection.number, session, epoch, last_seq))
 
 
 def _say(service: Service, connection: Connection, body: Body) -> None:

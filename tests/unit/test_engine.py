@@ -528,53 +528,48 @@ def test_a_timer_that_has_lost_its_reason_does_nothing(chat: Chat) -> None:
 def test_a_new_client_gets_what_is_stored_and_what_streams(chat: Chat) -> None:
     turn = chat.asked()
     chat.do(BotSaid("a", turn, "so far"))
-    welcome = only(chat.do(ClientJoined(5, "s", "a")), Welcome)
+    welcome = only(chat.do(ClientJoined(5, "s")), Welcome)
     assert not welcome.recovered
     assert welcome.partials == {turn: "so far"}
     assert welcome.head_seq == len(chat.frames)
-    assert welcome.status == chat.status()
 
 
 def test_a_client_that_comes_back_gets_exactly_what_it_missed(chat: Chat) -> None:
-    epoch = only(chat.do(ClientJoined(5, "s", "a")), Welcome).epoch
+    epoch = only(chat.do(ClientJoined(5, "s")), Welcome).epoch
     chat.do(BotEnded("a", chat.asked()))
-    welcome = only(chat.do(ClientJoined(6, "s", "a", epoch, 1)), Welcome)
+    welcome = only(chat.do(ClientJoined(6, "s", epoch, 1)), Welcome)
     assert welcome.recovered
     assert welcome.replay == tuple(chat.frames[1:])
 
 
 def test_what_was_acknowledged_or_is_of_another_epoch_cannot_be_recovered(chat: Chat) -> None:
-    epoch = only(chat.do(ClientJoined(5, "s", "a")), Welcome).epoch
+    epoch = only(chat.do(ClientJoined(5, "s")), Welcome).epoch
     chat.do(BotEnded("a", chat.asked()))
     chat.do(ClientAcked("s", 2))
-    assert not only(chat.do(ClientJoined(6, "s", "a", epoch, 1)), Welcome).recovered
-    assert not only(chat.do(ClientJoined(7, "s", "a", "other", 2)), Welcome).recovered
+    assert not only(chat.do(ClientJoined(6, "s", epoch, 1)), Welcome).recovered
+    assert not only(chat.do(ClientJoined(7, "s", "other", 2)), Welcome).recovered
     assert chat.do(ClientAcked("nobody", 2)) == []
 
 
 def test_idle_sessions_are_forgotten_oldest_first_and_their_log_begins_a_new_epoch(chat: Chat) -> None:
     epochs = {}
     for number, name in enumerate(("s1", "s2", "s3")):
-        epochs[name] = only(chat.do(ClientJoined(number, name, "a")), Welcome).epoch
+        epochs[name] = only(chat.do(ClientJoined(number, name)), Welcome).epoch
         chat.do(ClientLeft(number, name))
-    assert only(chat.do(ClientJoined(9, "s2", "a", epochs["s2"], 0)), Welcome).recovered
-    assert not only(chat.do(ClientJoined(9, "s1", "a", epochs["s1"], 0)), Welcome).recovered
+    assert only(chat.do(ClientJoined(9, "s2", epochs["s2"], 0)), Welcome).recovered
+    assert not only(chat.do(ClientJoined(9, "s1", epochs["s1"], 0)), Welcome).recovered
     assert chat.do(ClientLeft(9, "never")) == []
 
 
 def test_a_session_with_an_open_turn_is_kept_until_it_ends(chat: Chat) -> None:
-    epoch = only(chat.do(ClientJoined(1, "s", "a")), Welcome).epoch
+    epoch = only(chat.do(ClientJoined(1, "s")), Welcome).epoch
     turn = chat.asked()
     chat.do(ClientLeft(1, "s"))
     for number, name in enumerate(("s1", "s2", "s3")):
-        chat.do(ClientJoined(number, name, "a"))
+        chat.do(ClientJoined(number, name))
         chat.do(ClientLeft(number, name))
     chat.do(BotEnded("a", turn))
-    assert only(chat.do(ClientJoined(2, "s", "a", epoch, 1)), Welcome).recovered
-
-
-def test_a_client_may_join_the_session_of_a_bot_that_is_gone(chat: Chat) -> None:
-    assert only(chat.do(ClientJoined(5, "s", "nobody")), Welcome).status is None
+    assert only(chat.do(ClientJoined(2, "s", epoch, 1)), Welcome).recovered
 
 
 # --- The store refuses ----------------------------------------------------------------------------------------------
@@ -587,8 +582,8 @@ def test_a_message_that_could_not_be_saved_is_handed_back(chat: Chat) -> None:
     assert frame.code == "not-saved"
     assert "disk full" in frame.message
     assert frames(back, Failed) == []
-    epoch = only(chat.do(ClientJoined(5, "s", "a")), Welcome).epoch
-    replay = only(chat.do(ClientJoined(6, "s", "a", epoch, 0)), Welcome).replay
+    epoch = only(chat.do(ClientJoined(5, "s")), Welcome).epoch
+    replay = only(chat.do(ClientJoined(6, "s", epoch, 0)), Welcome).replay
     assert [frame for _, frame in replay] == [Delta(turn, 0, "")]  # The number is spent; nobody waits for a reply.
     assert chat.status().in_flight == 0
 
