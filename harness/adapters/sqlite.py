@@ -21,7 +21,7 @@ from typing import Any, Final
 import orjson
 
 from harness.chat.engine import QUESTION
-from harness.core.events import BotWanted, ForgetBot, SaveMessage
+from harness.core.events import BotWanted, ForgetBot, Recalled, SaveMessage
 from harness.errors import StoreError
 
 FILE_NAME: Final = "chat.sqlite3"
@@ -65,16 +65,25 @@ _CUT_SHORT: Final = """
     UPDATE message SET state = 'interrupted', error = ?
     WHERE role = 'bot' AND state = 'streaming' AND rid > (SELECT settled_rid FROM pulse)
 """
-# The id of a question is the id of its turn with a mark behind it; the reply is called like the turn.
-_NEVER_ANSWERED: Final = """
-    INSERT INTO message (mid, session, cid, role, text, state, error, at)
-    SELECT iif(substr(mid, ?) = ?, substr(mid, 1, length(mid) - ?), mid || '.lost'),
-           session, cid, 'bot', '', 'interrupted', ?, at
+_UNANSWERED: Final = """
     FROM message AS asked
     WHERE role = 'user' AND rid > (SELECT settled_rid FROM pulse) AND NOT EXISTS (
         SELECT 1 FROM message WHERE session = asked.session AND cid = asked.cid AND role = 'bot')
+"""
+# The id of a question is the id of its turn with a mark behind it; the reply is called like the turn.
+_NEVER_ANSWERED: Final = f"""
+    INSERT INTO message (mid, session, cid, role, text, state, error, at)
+    SELECT iif(substr(mid, ?) = ?, substr(mid, 1, length(mid) - ?), mid || '.lost'),
+           session, cid, 'bot', '', 'interrupted', ?, at
+    {_UNANSWERED} AND (at < ? OR substr(mid, ?) != ?)
     ORDER BY rid
 """
+_SETTLED: Final = "UPDATE pulse SET settled_rid = coalesce(?, (SELECT coalesce(max(rid), 0) FROM message) + 1) - 1"
+_STILL_WAITING: Final = f"""
+    SELECT rid, mid, session, (SELECT bot FROM session WHERE id = asked.session), cid, text, at
+    {_UNANSWERED}
+    ORDER BY rid
+"""  # noqa: S608 - put together from constants.
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,24 +286,34 @@ class Store:
             raise StoreError(f"{self.path}: {error}") from None
 
     # --- Start --------------------------------------------------------------------------------------------------------
-    def settle(self) -> int:
-        """Give every reply that a dead service left behind its end; say how many there were.
+    def settle(self, wait_max_s: float) -> tuple[int, list[Recalled]]:
+        """Settle what a dead service left: how many replies were cut short, and the messages that still wait.
 
-        Called once, before anything else is written. A reply that was streaming keeps what arrived of it; a message
-        that was accepted and never answered gets an empty reply. Both are "interrupted".
+        Called once, before anything else is written. A reply that was streaming keeps what arrived of it and is
+        "interrupted". A message that was accepted and never answered waits on, in its order; one that has waited for
+        longer than ``wait_max_s`` gets an empty reply that is "interrupted".
         """
+        now, mark = time.time(), len(QUESTION)
         try:
             with closing(self._writing.cursor()) as cursor:
                 cursor.execute("BEGIN IMMEDIATE")
                 cursor.execute(_CUT_SHORT, (INTERRUPTED,))
                 cut = cursor.rowcount
-                cursor.execute(_NEVER_ANSWERED, (-len(QUESTION), QUESTION, len(QUESTION), INTERRUPTED))
+                named = (-mark, QUESTION)
+                cursor.execute(_NEVER_ANSWERED, (*named, mark, INTERRUPTED, now - wait_max_s, *named))
                 cut += cursor.rowcount
-                cursor.execute("UPDATE pulse SET settled_rid = (SELECT coalesce(max(rid), 0) FROM message)")
+                waiting = cursor.execute(_STILL_WAITING).fetchall()
+                # Everything before the first that waits has its final state.
+                oldest = min((rid for rid, *_ in waiting), default=None)
+                cursor.execute(_SETTLED, (oldest,))
                 cursor.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
-        return cut
+        return cut, [
+            # A clock that was set back must not make it wait for longer.
+            Recalled(session, bot or "", cid, mid.removesuffix(QUESTION), text, max(0.0, now - at))
+            for _, mid, session, bot, cid, text, at in waiting
+        ]
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -10,11 +10,11 @@ Why   a bot that keeps dying must cost its users one clear error, not a storm of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harness.chat.desk import BUSY_RETRY_S, SWEEP, Desk
-from harness.chat.roster import BotRecord
+from harness.chat.roster import BotRecord, Instance, Turn
 from harness.core.events import (
     BotGarbled,
     BotGone,
@@ -23,7 +23,6 @@ from harness.core.events import (
     BotStarted,
     BotUnwanted,
     BotWanted,
-    CancelTurn,
     Fact,
     ForgetBot,
     Record,
@@ -63,55 +62,65 @@ class Caretaker:
         )
         record = BotRecord(fact.bot, fact.behaviour, fact.options, fact.seed, CircuitBreaker(config))
         desk.bots[fact.bot] = record
-        desk.start(record)
+        desk.start(record, record.add())
+        desk.tell(record)
 
     def _bot_unwanted(self, fact: BotUnwanted) -> None:
         desk = self._desk
         record = desk.bots.pop(fact.bot, None)
         if record is None:
             return
-        for turn in (*record.in_flight.values(), *record.queue):
+        instances = list(record.instances.values())
+        for turn in (*(turn for instance in instances for turn in instance.in_flight.values()), *record.queue):
             desk.forget(turn)
             desk.fail(turn, "no-bot", f"{fact.bot} was removed")
-        desk.do(StopBot(fact.bot), ForgetBot(fact.bot))
+        desk.do(*(StopBot(instance.name) for instance in instances), ForgetBot(fact.bot))
         desk.do(TellAll(record.status(desk.now, state="stopped")))
+        for instance in instances:
+            desk.drop(record, instance)
 
     def _bot_started(self, fact: BotStarted) -> None:
         desk = self._desk
-        record = desk.bots.get(fact.bot)
-        if record is None:
+        instance = desk.instances.get(fact.bot)
+        if instance is None or instance.retiring:
             desk.do(StopBot(fact.bot))  # Removed while it was starting.
             return
-        record.pid = fact.pid
-        desk.do(Record(BotSeen(fact.bot, "started", fact.pid)))
+        instance.pid = fact.pid
+        desk.do(Record(BotSeen(instance.bot, "started", fact.pid)))
         desk.do(WakeAt(desk.now + desk.settings.bot_start_max_s, f"start:{fact.bot}"))
-        desk.tell(record)
+        desk.tell(desk.bots[instance.bot])
 
     def _bot_ready(self, fact: BotReady) -> None:
         desk = self._desk
-        record = desk.bots.get(fact.bot)
-        if record is None:
+        instance = desk.instances.get(fact.bot)
+        if instance is None:
             return
-        record.state = "online"
-        desk.do(Record(BotSeen(fact.bot, "ready", record.pid)))
+        record = desk.bots[instance.bot]
+        instance.state = "online"
+        desk.do(Record(BotSeen(instance.bot, "ready", instance.pid)))
         desk.tell(record)
         desk.dispatch(record)
 
     def _bot_gone(self, fact: BotGone) -> None:
         desk, settings = self._desk, self._desk.settings
-        record = desk.bots.get(fact.bot)
-        if record is None:
+        instance = desk.instances.get(fact.bot)
+        if instance is None:
             return
-        desk.do(Record(BotSeen(fact.bot, "gone", record.pid, fact.why)))
-        record.state, record.pid, record.why = "restarting", None, fact.why
-        record.deaths += 1
-        for turn in tuple(record.in_flight.values()):
-            said = f"{fact.bot} died in the middle of the reply ({fact.why}): send it again"
+        record = desk.bots[instance.bot]
+        desk.do(Record(BotSeen(instance.bot, "gone", instance.pid, fact.why)))
+        if instance.retiring and not instance.in_flight:
+            desk.drop(record, instance)  # As it was told to.
+            desk.tell(record)
+            return
+        instance.state, instance.pid, record.why = "restarting", None, fact.why
+        instance.deaths += 1
+        for turn in tuple(instance.in_flight.values()):
+            said = f"{turn.bot} died in the middle of the reply ({fact.why}): send it again"
             desk.close(turn, "bot-gone", ok=None, message=said)
         moves = record.breaker.fail(desk.now)
         if record.breaker.state is not State.OPEN:
             shortest_s, longest_s = settings.bot_restart_min_s, settings.bot_restart_max_s
-            pause_s = min(longest_s, shortest_s * 2.0 ** min(record.deaths - 1, 60))
+            pause_s = min(longest_s, shortest_s * 2.0 ** min(instance.deaths - 1, 60))
             desk.do(WakeAt(desk.now + pause_s, f"restart:{fact.bot}"))
         if moves:
             desk.moved(record, moves, fact.why)
@@ -120,12 +129,13 @@ class Caretaker:
 
     def _bot_garbled(self, fact: BotGarbled) -> None:
         desk = self._desk
-        record = desk.bots.get(fact.bot)
-        if record is None:
+        instance = desk.instances.get(fact.bot)
+        if instance is None:
             return
+        record = desk.bots[instance.bot]
         # A broken line belongs to no turn: whatever the bot is working on can no longer be trusted to end.
-        said = f"{fact.bot} broke the protocol: {fact.why}"
-        for turn in tuple(record.in_flight.values()):
+        said = f"{instance.bot} broke the protocol: {fact.why}"
+        for turn in tuple(instance.in_flight.values()):
             desk.forget(turn)
             assert turn.permit is not None
             record.breaker.settle(turn.permit, desk.now, ok=None)
@@ -138,33 +148,33 @@ class Caretaker:
         if fact.key == SWEEP:
             self._sweep()
             return
-        what, _, bot = fact.key.partition(":")
-        record = self._desk.bots.get(bot)
-        if record is None:
-            return
-        if what == "breaker":
-            self._desk.cool(record)
-            self._desk.watch_breaker(record)  # A lease that was renewed is looked at again.
-        elif what == "restart":
-            self._restart(record)
-        elif record.state == "starting":
-            self._desk.do(StopBot(bot))  # Its end comes back as BotGone, and counts as a death.
+        desk = self._desk
+        what, _, name = fact.key.partition(":")
+        record, instance = desk.bots.get(name), desk.instances.get(name)
+        if what == "breaker" and record is not None:
+            desk.cool(record)
+            desk.watch_breaker(record)  # A lease that was renewed is looked at again.
+        elif what == "restart" and instance is not None:
+            self._restart(desk.bots[instance.bot], instance)
+        elif what == "start" and instance is not None and instance.state == "starting":
+            desk.do(StopBot(name))  # Its end comes back as BotGone, and counts as a death.
 
-    def _restart(self, record: BotRecord) -> None:
-        if record.state == "restarting" and record.breaker.state is not State.OPEN:
+    def _restart(self, record: BotRecord, instance: Instance) -> None:
+        if instance.state == "restarting" and record.breaker.state is not State.OPEN:
             record.restarts += 1
-            self._desk.start(record)
+            self._desk.start(record, instance)
+            self._desk.tell(record)
 
     def _sweep(self) -> None:
         """Fail what has taken too long, and look again when the next one can have."""
         desk, settings = self._desk, self._desk.settings
         desk.next_sweep = math.inf
         for record in desk.bots.values():
-            for turn in [turn for turn in record.in_flight.values() if min(turn.deadline, turn.ends) <= desk.now]:
+            for turn in [turn for turn in _working(record) if min(turn.deadline, turn.ends) <= desk.now]:
                 code, said = "bot-silent", f"said nothing for {settings.reply_silence_max_s:g} s"
                 if desk.now >= turn.ends:
                     code, said = "reply-too-slow", f"had not finished after {settings.reply_max_s:g} s"
-                desk.do(CancelTurn(turn.bot, turn.turn))
+                desk.call_off(turn)
                 desk.close(turn, code, ok=False, message=f"{turn.bot} {said}: send it again")
             while record.queue and record.queue[0].since + settings.queue_wait_max_s <= desk.now:
                 turn = record.queue[0]
@@ -172,7 +182,12 @@ class Caretaker:
                 said = f"{turn.bot} is busy: the message waited {settings.queue_wait_max_s:g} s for a place"
                 desk.fail(turn, "busy", said, BUSY_RETRY_S)
         for record in desk.bots.values():
-            for turn in record.in_flight.values():
+            for turn in _working(record):
                 desk.sweep_at(min(turn.deadline, turn.ends))
             if record.queue:
                 desk.sweep_at(record.queue[0].since + settings.queue_wait_max_s)
+
+
+def _working(record: BotRecord) -> Iterator[Turn]:
+    """Give every turn that some process of the bot works on."""
+    return (turn for instance in record.instances.values() for turn in instance.in_flight.values())

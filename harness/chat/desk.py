@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from harness.chat.roster import BotRecord, SessionRecord, Turn
+from harness.chat.roster import BotRecord, Instance, SessionRecord, Turn
 from harness.chat.session_log import SessionLog
 from harness.core.events import (
     Act,
@@ -26,6 +26,7 @@ from harness.core.events import (
     Record,
     SaveMessage,
     StartBot,
+    StopBot,
     TellAll,
     ToBot,
     TurnSettled,
@@ -47,6 +48,8 @@ class Desk:
         """Start with no bots and no sessions."""
         self.settings = settings
         self.bots: dict[str, BotRecord] = {}
+        self.instances: dict[str, Instance] = {}
+        """Every process of every bot, by its own name."""
         self.sessions: dict[str, SessionRecord] = {}
         self.next_sweep = math.inf
         self.acts: list[Act] = []
@@ -100,13 +103,16 @@ class Desk:
 
     def dispatch(self, record: BotRecord) -> None:
         """Hand over what waits, as far as the bot, its limit and its breaker allow."""
-        while record.queue and (record.state == "online" or record.breaker.state is State.OPEN):
-            if len(record.in_flight) >= self.settings.turns_max:
+        while record.queue:
+            instance = record.freest()
+            full = instance is None or len(instance.in_flight) >= self.settings.turns_max
+            if full and record.breaker.state is not State.OPEN:
                 return
             decision = record.breaker.admit(self.now)
             turn = record.queue.popleft()
             if isinstance(decision, Permit):
-                self._ask(record, turn, decision)
+                assert instance is not None
+                self._ask(instance, turn, decision)
                 continue
             # Behind a probe nothing can wait: the door lets one message in while the breaker is half-open.
             assert not decision.probing
@@ -114,15 +120,15 @@ class Desk:
             wait_s = decision.retry_after_s
             self.fail(turn, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))
 
-    def _ask(self, record: BotRecord, turn: Turn, permit: Permit) -> None:
-        turn.permit = permit
+    def _ask(self, instance: Instance, turn: Turn, permit: Permit) -> None:
+        turn.permit, turn.instance = permit, instance.name
         turn.ends = self.now + self.settings.reply_max_s
         turn.deadline = self.now + self.settings.reply_silence_max_s
-        record.in_flight[turn.turn] = turn
+        instance.in_flight[turn.turn] = turn
         self.acts.append(Record(Admitted(turn.bot, turn.turn, permit.probe)))
-        self.acts.append(ToBot(turn.bot, turn.turn, turn.session, turn.text))
+        self.acts.append(ToBot(instance.name, turn.turn, turn.session, turn.text))
         if permit.probe:
-            self.watch_breaker(record)
+            self.watch_breaker(self.bots[turn.bot])
         self.sweep_at(min(turn.deadline, turn.ends))
 
     def sweep_at(self, at: float) -> None:
@@ -137,7 +143,7 @@ class Desk:
         self.forget(turn)
         if outcome in ("done", "cancelled"):
             if outcome == "cancelled":
-                self.do(CancelTurn(turn.bot, turn.turn))
+                self.call_off(turn)
             if turn.first_s is None:
                 self.publish(turn.session, Begin(turn.turn, turn.cid, turn.bot))
             self.save_reply(turn, outcome)
@@ -157,12 +163,20 @@ class Desk:
 
     def forget(self, turn: Turn) -> None:
         """Take a turn off every list."""
-        record = self.bots.get(turn.bot)
-        if record is not None and record.in_flight.pop(turn.turn, None) is None and turn in record.queue:
+        instance, record = self.instances.get(turn.instance), self.bots.get(turn.bot)
+        if instance is not None:
+            instance.in_flight.pop(turn.turn, None)
+            self._let_go(instance)
+        elif record is not None and turn in record.queue:
             record.queue.remove(turn)
         session = self.sessions[turn.session]
         session.turns.pop(turn.cid, None)
         self.rest(turn.session, session)
+
+    def call_off(self, turn: Turn) -> None:
+        """Tell the bot that nobody waits for this reply any more, if it has been asked."""
+        if turn.instance:
+            self.acts.append(CancelTurn(turn.instance, turn.turn))
 
     def save_reply(self, turn: Turn, state: str, error: str = "") -> None:
         """Keep what has arrived of a reply."""
@@ -173,11 +187,37 @@ class Desk:
         self.acts.append(Record(TurnSettled(turn.bot, turn.turn, outcome, took_s, turn.first_s)))
 
     # --- Bots and breakers --------------------------------------------------------------------------------------------
-    def start(self, record: BotRecord) -> None:
-        """Start a bot's process."""
-        record.state = "starting"
-        self.do(StartBot(record.bot, record.behaviour, record.options, record.seed))
+    def start(self, record: BotRecord, instance: Instance) -> None:
+        """Start a process of a bot."""
+        instance.state = "starting"
+        self.instances[instance.name] = instance
+        self.do(StartBot(instance.name, record.behaviour, record.options, record.seed))
+
+    def scale(self, record: BotRecord, wanted: int) -> None:
+        """Let a bot have so many processes; what one of them works on is finished before it ends."""
+        for instance in record.instances.values():
+            if instance.retiring and instance.in_flight and len(record.active) < wanted:
+                instance.retiring = False  # Asked to stay before it had gone.
+        while len(record.active) < wanted:
+            self.start(record, record.add())
+        for instance in record.active[wanted:]:
+            instance.retiring = True
+            self._let_go(instance)
         self.tell(record)
+        self.dispatch(record)
+
+    def drop(self, record: BotRecord, instance: Instance) -> None:
+        """Forget a process that is gone for good."""
+        del record.instances[instance.name], self.instances[instance.name]
+
+    def _let_go(self, instance: Instance) -> None:
+        """End a process that was on its way out and has nothing left to do."""
+        if not instance.retiring or instance.in_flight:
+            return
+        if instance.state == "restarting":  # There is no process whose end could be waited for.
+            self.drop(self.bots[instance.bot], instance)
+        else:
+            self.do(StopBot(instance.name))
 
     def tell(self, record: BotRecord) -> None:
         """Show everybody the newest state of a bot."""
@@ -205,12 +245,16 @@ class Desk:
         record.why = why
         self.watch_breaker(record)
         self.dispatch(record)  # Before telling: opening empties the queue, closing fills the places.
-        if record.breaker.state is State.HALF_OPEN and record.state == "restarting":
-            # No restarts while open: the cooldown is also the bot's. The probe needs somebody to talk to.
+        waiting = [instance for instance in record.active if instance.state == "restarting"]
+        # No restarts while open: the cooldown is also the bot's. A probe needs somebody to talk to; proven, all return.
+        if record.breaker.state is State.HALF_OPEN:
+            waiting = waiting[:1] if record.state == "restarting" else []
+        elif record.breaker.state is State.OPEN:
+            waiting = []
+        for instance in waiting:
             record.restarts += 1
-            self.start(record)
-        else:
-            self.tell(record)
+            self.start(record, instance)
+        self.tell(record)
 
     def watch_breaker(self, record: BotRecord) -> None:
         """Be woken when time moves a bot's breaker."""

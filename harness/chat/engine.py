@@ -27,13 +27,13 @@ from harness.core.events import (
     BotFailed,
     BotSaid,
     BotStatus,
-    CancelTurn,
     ClientAcked,
     ClientJoined,
     ClientLeft,
     Delta,
     Fact,
     Failed,
+    Recalled,
     Record,
     Refused,
     Rejected,
@@ -54,6 +54,8 @@ OWN_CODES: Final = frozenset(
     | {"reply-too-long", "reply-too-slow"}
 )
 """What only the service itself says of a turn."""
+NOBODY: Final = 0
+"""The connection of a message whose sender is not there (connections count from 1)."""
 _PROBING_RETRY_S: Final = 0.5
 """What to tell clients that are refused because a probe is under way: nobody knows, soon."""
 
@@ -67,6 +69,7 @@ class Engine:
         self._desk = Desk(settings, epoch=epoch)
         self._rules: dict[type[Fact], Callable[[Any], None]] = {
             UserSaid: self._user_said,
+            Recalled: self._recalled,
             UserCancelled: self._user_cancelled,
             BotSaid: self._bot_said,
             BotEnded: self._bot_ended,
@@ -140,6 +143,21 @@ class Engine:
             return Rejected(fact.cid, "busy", said, BUSY_RETRY_S)
         return None
 
+    def _recalled(self, fact: Recalled) -> None:
+        """Let a message wait again that was accepted before a restart; without its bot it ends with a clear error."""
+        desk = self._desk
+        since = desk.now - fact.waited_s
+        turn = Turn(fact.turn, fact.cid, fact.session, fact.bot, fact.text, NOBODY, since)
+        desk.session(fact.session).turns[fact.cid] = turn
+        record = desk.bots.get(fact.bot)
+        if record is None:
+            desk.forget(turn)
+            desk.fail(turn, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
+            return
+        record.queue.append(turn)
+        desk.sweep_at(since + self._settings.queue_wait_max_s)
+        desk.dispatch(record)
+
     def _user_cancelled(self, fact: UserCancelled) -> None:
         for turn in self._desk.session(fact.session).turns.values():
             if turn.turn == fact.turn:
@@ -183,8 +201,8 @@ class Engine:
             return  # Cancelled, timed out, or from before a restart: nobody waits for it.
         desk, settings = self._desk, self._settings
         if turn.chars + len(fact.text) > settings.reply_chars_max:
-            said = f"{fact.bot} said more than {settings.reply_chars_max:,} characters and was stopped"
-            desk.do(CancelTurn(fact.bot, fact.turn))
+            said = f"{turn.bot} said more than {settings.reply_chars_max:,} characters and was stopped"
+            desk.call_off(turn)
             desk.close(turn, "reply-too-long", ok=False, message=said)
             return
         if turn.first_s is None:
@@ -196,7 +214,7 @@ class Engine:
         turn.chars += len(fact.text)
         turn.deadline = desk.now + settings.reply_silence_max_s
         if turn.permit is not None and turn.permit.probe:
-            desk.bots[fact.bot].breaker.renew(turn.permit, desk.now)
+            desk.bots[turn.bot].breaker.renew(turn.permit, desk.now)
         if desk.now >= turn.checkpoint:
             turn.checkpoint = desk.now + settings.checkpoint_s
             turn.pieces = [turn.reply]
@@ -206,7 +224,7 @@ class Engine:
     def _bot_ended(self, fact: BotEnded) -> None:
         turn = self._working(fact.bot, fact.turn)
         if turn is not None:
-            self._desk.bots[fact.bot].deaths = 0
+            self._desk.instances[fact.bot].deaths = 0
             self._desk.close(turn, "done", ok=True)
 
     def _bot_failed(self, fact: BotFailed) -> None:
@@ -214,11 +232,11 @@ class Engine:
         if turn is not None:
             # A bot may say anything, but not in the name of the service.
             code = "bot-failed" if fact.code in OWN_CODES else fact.code
-            self._desk.close(turn, code, ok=False, message=f"{fact.bot}: {fact.message}")
+            self._desk.close(turn, code, ok=False, message=f"{turn.bot}: {fact.message}")
 
-    def _working(self, bot: str, turn: str) -> Turn | None:
-        record = self._desk.bots.get(bot)
-        return None if record is None else record.in_flight.get(turn)
+    def _working(self, instance: str, turn: str) -> Turn | None:
+        found = self._desk.instances.get(instance)
+        return None if found is None else found.in_flight.get(turn)
 
     def _save_failed(self, fact: SaveFailed) -> None:
         desk = self._desk
@@ -229,7 +247,7 @@ class Engine:
         if turn is not None and record is not None:
             desk.forget(turn)
             if turn.permit is not None:
-                desk.do(CancelTurn(turn.bot, turn.turn))
+                desk.call_off(turn)
                 desk.moved(record, record.breaker.settle(turn.permit, desk.now, ok=None), "")
         if turn is not None and fact.turn.endswith(QUESTION):
             said = f"the message could not be saved ({fact.why}): nothing of it was kept, send it again later"

@@ -28,6 +28,8 @@ class Turn:
     conn: int
     since: float
     """When it was accepted."""
+    instance: str = ""
+    """The process that works on it; empty while it waits."""
     permit: Permit | None = None
     pieces: list[str] = field(default_factory=list)
     chars: int = 0
@@ -46,22 +48,69 @@ class Turn:
 
 
 @dataclass(slots=True)
+class Instance:
+    """One process of a bot. ``state`` is starting, online or restarting."""
+
+    name: str
+    bot: str
+    state: str = "starting"
+    pid: int | None = None
+    deaths: int = 0
+    """Deaths since the last good reply; the pause before a restart grows with each."""
+    retiring: bool = False
+    """It gets nothing new, and ends when it has nothing left to do."""
+    in_flight: dict[str, Turn] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class BotRecord:
-    """One bot: its process, its breaker, its work. ``state`` is starting, online or restarting."""
+    """One bot: its processes, its breaker, its work."""
 
     bot: str
     behaviour: str
     options: Options
     seed: int
     breaker: CircuitBreaker
-    state: str = "starting"
-    pid: int | None = None
+    instances: dict[str, Instance] = field(default_factory=dict)
     restarts: int = 0
-    deaths: int = 0
-    """Deaths since the last good reply; the pause before a restart doubles with each."""
     why: str = ""
-    in_flight: dict[str, Turn] = field(default_factory=dict)
     queue: deque[Turn] = field(default_factory=deque)
+    _named: int = 0
+
+    @property
+    def state(self) -> str:
+        """The best that can be said of its processes: online, starting or restarting."""
+        states = {instance.state for instance in self.instances.values() if not instance.retiring}
+        return next((state for state in ("online", "starting") if state in states), "restarting")
+
+    @property
+    def in_flight(self) -> int:
+        """Turns that its processes work on."""
+        return sum(len(instance.in_flight) for instance in self.instances.values())
+
+    @property
+    def active(self) -> list[Instance]:
+        """Its processes, without those that are on their way out."""
+        return [instance for instance in self.instances.values() if not instance.retiring]
+
+    def add(self) -> Instance:
+        """Make room for another process. The first is called like the bot; the others cannot be taken for a bot."""
+        self._named += 1
+        name = self.bot if self._named == 1 else f"{self.bot}~{self._named}"
+        instance = self.instances[name] = Instance(name, self.bot)
+        return instance
+
+    def freest(self) -> Instance | None:
+        """Give the process that is online and has the least to do."""
+        found = None
+        for instance in self.instances.values():
+            if (
+                instance.state == "online"
+                and not instance.retiring
+                and (found is None or len(instance.in_flight) < len(found.in_flight))
+            ):
+                found = instance
+        return found
 
     def status(self, now: float, state: str = "") -> BotStatus:
         """Give the newest state as clients see it."""
@@ -72,11 +121,12 @@ class BotRecord:
             state=state or self.state,
             breaker=self.breaker.state.value,
             retry_after_s=None if wait is None else round(wait, 3),
-            pid=self.pid,
+            pid=next((instance.pid for instance in self.instances.values()), None),
             restarts=self.restarts,
-            in_flight=len(self.in_flight),
+            in_flight=self.in_flight,
             queued=len(self.queue),
             why=self.why if self.state != "online" or self.breaker.state is not State.CLOSED else "",
+            instances=len(self.active),
         )
 
 

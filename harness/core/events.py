@@ -38,6 +38,7 @@ class BotUnwanted:
     bot: str
 
 
+# Facts about processes name the process: the first of a bot is called like the bot, its others "name~2", "name~3" ...
 @dataclass(frozen=True, slots=True)
 class BotStarted:
     """The process is there; it has not spoken yet."""
@@ -135,6 +136,21 @@ class UserSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """A message that an earlier life of the service had accepted and nobody has answered: it waits again.
+
+    ``waited_s`` are the seconds since it was accepted.
+    """
+
+    session: str
+    bot: str
+    cid: str
+    turn: str
+    text: str
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class UserCancelled:
     """A user does not want the rest of a reply."""
 
@@ -173,6 +189,7 @@ Fact = (
     | ClientLeft
     | ClientAcked
     | UserSaid
+    | Recalled
     | UserCancelled
     | SaveFailed
     | Woke
@@ -257,6 +274,8 @@ class BotStatus:
     in_flight: int
     queued: int
     why: str
+    instances: int = 1
+    """Processes of this bot, without those on their way out."""
 
 
 LoggedFrame = Accepted | Begin | Delta | End | Failed

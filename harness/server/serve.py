@@ -130,11 +130,11 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
         beating = asyncio.get_running_loop().create_task(Heartbeat(service, health).beat_on(), name="heartbeat")
         stack.push_async_callback(_cancel, beating)
         await _open_probe(stack, guardian)
-        cut, wanted = recall(store)
+        cut, left = recall(store, plan.settings.queue_wait_max_s)
         if cut:
             print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
-        for bot in wanted:
-            service.handle(bot)
+        for fact in left:
+            service.handle(fact)
         application = app.build(Api(service, behaviours, health), Endpoint(service), names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 

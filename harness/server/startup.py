@@ -22,7 +22,7 @@ import psutil
 
 from harness.adapters import disk
 from harness.adapters.sqlite import FILE_NAME, Store
-from harness.core.events import BotWanted
+from harness.core.events import BotWanted, Recalled
 from harness.errors import StoreError, TargetDownError
 
 T = TypeVar("T")
@@ -82,10 +82,14 @@ def open_store(state_dir: Path) -> Store:
         raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
 
 
-def recall(store: Store) -> tuple[int, list[BotWanted]]:
-    """Settle what the last service left; give how many replies it has cut short, and the bots that are wanted."""
+def recall(store: Store, wait_max_s: float) -> tuple[int, list[BotWanted | Recalled]]:
+    """Settle what the last service left: replies that it cut short, and the bots and messages that go on.
+
+    A message that was accepted less than ``wait_max_s`` seconds ago and has no reply waits again.
+    """
     try:
-        return store.settle(), store.bots()
+        cut, waiting = store.settle(wait_max_s)
+        return cut, [*store.bots(), *waiting]
     except StoreError as error:
         raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
 

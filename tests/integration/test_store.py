@@ -14,6 +14,9 @@ from harness.adapters.sqlite import INTERRUPTED, MIGRATIONS, TITLE_CHARS, Group,
 from harness.core.events import BotWanted, ForgetBot, SaveMessage
 from harness.errors import StoreError
 
+NO_WAIT_S = -60.0
+"""Whatever waits has waited for too long."""
+
 
 def asked(session: str, number: int, text: str = "hi") -> SaveMessage:
     return SaveMessage(f"t{number}.q", session, "user", f"c{number}", text, "accepted")
@@ -141,17 +144,41 @@ def test_a_restart_ends_what_was_left_open_once(path: Path) -> None:
         save(store, [asked("s", 1), answered("s", 1, "whole")])
         save(store, [asked("s", 2), answered("s", 2, "cut sh", "streaming"), asked("s", 3)])
     with closing(Store(path)) as store:
-        assert store.settle() == 2
+        assert store.settle(NO_WAIT_S) == (2, [])
         found = {message.mid: message for message in store.messages("s", 10)[0]}
         assert (found["t1"].state, found["t1"].error) == ("done", "")
         assert (found["t2"].state, found["t2"].text, found["t2"].error) == ("interrupted", "cut sh", INTERRUPTED)
         assert (found["t3"].state, found["t3"].text, found["t3"].cid) == ("interrupted", "", "c3")
-        assert store.settle() == 0
+        assert store.settle(NO_WAIT_S) == (0, [])
     with closing(Store(path)) as store:
-        assert store.settle() == 0
+        assert store.settle(NO_WAIT_S) == (0, [])
         save(store, [asked("s", 4)])
     with closing(Store(path)) as store:
-        assert store.settle() == 1
+        assert store.settle(NO_WAIT_S) == (1, [])
+
+
+def test_what_nobody_has_answered_waits_on_in_its_order_as_often_as_the_service_dies(path: Path) -> None:
+    with closing(Store(path)) as store:
+        save(store, [Session("s", "echo", "", 1.0, 1.0), Session("other", "slow", "", 1.0, 1.0)])
+        save(store, [asked("s", 1), answered("s", 1), asked("s", 2, "first"), asked("other", 3, "second")])
+    for _ in range(2):
+        with closing(Store(path)) as store:
+            cut, waiting = store.settle(60.0)
+            assert cut == 0
+            assert [(one.session, one.bot, one.cid, one.turn, one.text) for one in waiting] == [
+                ("s", "echo", "c2", "t2", "first"),
+                ("other", "slow", "c3", "t3", "second"),
+            ]
+            assert all(0.0 <= one.waited_s < 60.0 for one in waiting)
+    with closing(Store(path)) as store:
+        save(store, [answered("s", 2)])
+        assert [one.cid for one in store.settle(60.0)[1]] == ["c3"]
+
+
+def test_a_message_of_a_session_that_is_not_there_waits_for_nobody(path: Path) -> None:
+    with closing(Store(path)) as store:
+        save(store, [asked("gone", 1)])
+        assert [one.bot for one in store.settle(60.0)[1]] == [""]
 
 
 def test_the_file_is_of_the_newest_version_durable_and_strict(store: Store, path: Path) -> None:

@@ -38,6 +38,7 @@ from harness.core.events import (
     ForgetBot,
     LoggedFrame,
     Publish,
+    Recalled,
     Record,
     Refused,
     Rejected,
@@ -522,6 +523,30 @@ def test_a_timer_that_has_lost_its_reason_does_nothing(chat: Chat) -> None:
     for key in ("restart:a", "start:a", "breaker:a"):
         assert chat.do(Woke(key)) == []
     assert chat.do(Woke("sweep")) == []
+
+
+# --- What an earlier life has left ----------------------------------------------------------------------------------
+def test_a_message_of_an_earlier_life_is_asked_under_its_own_name(chat: Chat) -> None:
+    acts = chat.do(Recalled("s", "a", "old", "tx-1", "still there?", 5.0))
+    assert only(acts, ToBot) == ToBot("a", "tx-1", "s", "still there?")
+    assert of(acts, SaveMessage) == []
+    assert only(chat.say("old"), Reply).frame == Accepted("old", "tx-1" + QUESTION, "tx-1", "still there?")
+    settled = recorded(chat.do(BotEnded("a", "tx-1")), TurnSettled)
+    assert settled[0].took_s == 5.0
+
+
+def test_its_wait_goes_on_where_it_was(chat: Chat) -> None:
+    for _ in range(2):
+        chat.asked()
+    chat.do(Recalled("s", "a", "old", "tx-1", "hi", 28.0))
+    chat.acts.clear()
+    chat.wait(2.0)
+    assert [(frame.cid, frame.code) for frame in frames(chat.acts, Failed)] == [("old", "busy")]
+
+
+def test_without_its_bot_it_ends_with_a_clear_error(chat: Chat) -> None:
+    acts = chat.do(Recalled("s", "", "old", "tx-1", "hi", 1.0))
+    assert [frame.code for frame in frames(acts, Failed)] == ["no-bot"]
 
 
 # --- Clients --------------------------------------------------------------------------------------------------------
