@@ -41,7 +41,7 @@ from harness.core.events import (
     TranscriptRead,
     TurnSettled,
 )
-from harness.core.scenario import Bot, Bound, Distance, FaultPlan, Load, MemoryPlan, Scenario
+from harness.core.scenario import Bot, Bound, Burst, Distance, FaultPlan, Load, MemoryPlan, Scenario
 from harness.core.settings import Settings
 from harness.core.texts import crc_of
 
@@ -221,6 +221,39 @@ class Samples:
             distance=distance,
             end=31.0,
         )
+
+    def burst(self, *, per_s: float = 20.0, refused: int = 60, late: int = 0, slow_after_s: float = 0.0) -> list[Entry]:
+        """Ten seconds at ten messages a second, ten of more than the two places can carry, ten of calm again.
+
+        A turn takes 0.1 s, so capacity is 20 replies a second. In the burst ``per_s`` are answered each second and
+        ``refused`` are refused in all; ``late`` replies begin too late; ``slow_after_s`` long replies still take long.
+        """
+        scenario = self.scenario(
+            bots=(Bot(behaviour="echo"),),
+            duration_s=30.0,
+            load=Load(users=10, say_every_s=1.0, burst=Burst(users=20, at_s=10.0, for_s=10.0)),
+            service=Settings(turns_max=2, answer_within_s=2.0),
+            expect={"burst_goodput_share": Bound(min=0.95), "replies_late": Bound(max=0)},
+        )
+        facts: list[tuple[float, str, RunFact]] = []
+
+        def answer(cid: str, sent: float, took: float, first_s: float) -> None:
+            facts.extend(self.exchange(cid, sent, took=took))
+            facts.append((sent + took - 0.1, "service", Admitted("echo", f"t-{cid}", probe=False)))
+            facts.append((sent + took, "service", TurnSettled("echo", f"t-{cid}", "done", took, first_s)))
+
+        for n in range(100):
+            answer(f"a{n}", 0.1 * n, 0.1, 0.05)
+            after_s = 0.1 * n
+            answer(f"c{n}", 20.0 + after_s, 0.4 if after_s < slow_after_s else 0.1, 0.05)
+        for n in range(round(9 * per_s)):
+            answer(f"b{n}", 10.6 + n / per_s, 0.4, 2.1 if n < late else 0.3)
+        for n in range(refused):
+            sent = 11.0 + 9.0 * n / max(1, refused)
+            facts.append((sent, "client", Sent("s2", "echo", f"r{n}", sent)))
+            facts.append((sent + 0.01, "service", Refused("echo", f"r{n}", "busy")))
+            facts.append((sent + 0.01, "client", GotRefusal(f"r{n}", "busy", 1.0)))
+        return self.case(*sorted(facts, key=lambda fact: fact[0]), scenario=scenario, case="load/burst", end=31.0)
 
     def leak(self, *, expect: Mapping[str, Bound] | None = None) -> list[Entry]:
         """Ten cycles: a calm service with a cache that fills, and a bot that keeps four blocks a message."""

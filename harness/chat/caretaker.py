@@ -170,22 +170,26 @@ class Caretaker:
         desk, settings = self._desk, self._desk.settings
         desk.next_sweep = math.inf
         for record in desk.bots.values():
-            for turn in [turn for turn in _working(record) if min(turn.deadline, turn.ends) <= desk.now]:
+            for turn in [turn for turn in _working(record) if turn.overdue_at <= desk.now]:
                 code, said = "bot-silent", f"said nothing for {settings.reply_silence_max_s:g} s"
+                ok: bool | None = False
                 if desk.now >= turn.ends:
                     code, said = "reply-too-slow", f"had not finished after {settings.reply_max_s:g} s"
+                elif desk.now < turn.deadline:
+                    # Most of the time was spent in the queue: that says nothing about the bot.
+                    code, said, ok = "reply-too-late", f"had not begun after {settings.answer_within_s:g} s", None
                 desk.call_off(turn)
-                desk.close(turn, code, ok=False, message=f"{turn.bot} {said}: send it again")
-            while record.queue and record.queue[0].since + settings.queue_wait_max_s <= desk.now:
+                desk.close(turn, code, ok=ok, message=f"{turn.bot} {said}: send it again")
+            while record.queue and record.queue[0].begin_by <= desk.now:
                 turn = record.queue[0]
                 desk.forget(turn)
-                said = f"{turn.bot} is busy: the message waited {settings.queue_wait_max_s:g} s for a place"
+                said = f"{turn.bot} is busy: the message waited {settings.answer_within_s:g} s for a place"
                 desk.fail(turn, "busy", said, BUSY_RETRY_S)
         for record in desk.bots.values():
             for turn in _working(record):
-                desk.sweep_at(min(turn.deadline, turn.ends))
+                desk.sweep_at(turn.overdue_at)
             if record.queue:
-                desk.sweep_at(record.queue[0].since + settings.queue_wait_max_s)
+                desk.sweep_at(record.queue[0].begin_by)
 
 
 def _working(record: BotRecord) -> Iterator[Turn]:

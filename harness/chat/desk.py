@@ -129,7 +129,7 @@ class Desk:
         self.acts.append(ToBot(instance.name, turn.turn, turn.session, turn.text))
         if permit.probe:
             self.watch_breaker(self.bots[turn.bot])
-        self.sweep_at(min(turn.deadline, turn.ends))
+        self.sweep_at(turn.overdue_at)
 
     def sweep_at(self, at: float) -> None:
         """Look for overdue turns at this moment, unless that is done earlier anyway."""

@@ -13,6 +13,7 @@ Why   the same code runs behind port 8000 and in a simulation of thousands of me
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ QUESTION: Final = ".q"
 """A message's id is its turn's id with this behind it, so that each can be told from the other."""
 OWN_CODES: Final = frozenset(
     {"done", "cancelled", "circuit-open", "busy", "no-bot", "not-saved", "bot-gone", "bot-silent", "bot-garbled"}
-    | {"reply-too-long", "reply-too-slow"}
+    | {"reply-too-late", "reply-too-long", "reply-too-slow"}
 )
 """What only the service itself says of a turn."""
 NOBODY: Final = 0
@@ -110,7 +111,8 @@ class Engine:
         assert record is not None
         name = desk.new_turn()
         mid = name + QUESTION
-        turn = Turn(name, fact.cid, fact.session, fact.bot, fact.text, fact.conn, desk.now)
+        within = desk.now + self._settings.answer_within_s
+        turn = Turn(name, fact.cid, fact.session, fact.bot, fact.text, fact.conn, desk.now, within)
         session.turns[fact.cid] = turn
         desk.wake(fact.session)
         desk.do(SaveMessage(mid, fact.session, "user", fact.cid, fact.text, "accepted"))
@@ -118,7 +120,7 @@ class Engine:
         record.queue.append(turn)
         desk.dispatch(record)
         if record.queue:
-            desk.sweep_at(desk.now + self._settings.queue_wait_max_s)
+            desk.sweep_at(within)
 
     def _door(self, fact: UserSaid, record: BotRecord | None) -> Rejected | None:
         """Refuse what cannot be taken; the sender keeps the text."""
@@ -147,7 +149,8 @@ class Engine:
         """Let a message wait again that was accepted before a restart; without its bot it ends with a clear error."""
         desk = self._desk
         since = desk.now - fact.waited_s
-        turn = Turn(fact.turn, fact.cid, fact.session, fact.bot, fact.text, NOBODY, since)
+        within = since + self._settings.answer_within_s
+        turn = Turn(fact.turn, fact.cid, fact.session, fact.bot, fact.text, NOBODY, since, within)
         desk.session(fact.session).turns[fact.cid] = turn
         record = desk.bots.get(fact.bot)
         if record is None:
@@ -155,7 +158,7 @@ class Engine:
             desk.fail(turn, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
             return
         record.queue.append(turn)
-        desk.sweep_at(since + self._settings.queue_wait_max_s)
+        desk.sweep_at(within)
         desk.dispatch(record)
 
     def _user_cancelled(self, fact: UserCancelled) -> None:
@@ -207,6 +210,7 @@ class Engine:
             return
         if turn.first_s is None:
             turn.first_s = desk.now - turn.since
+            turn.begin_by = math.inf
             turn.checkpoint = desk.now + settings.checkpoint_s
             desk.publish(turn.session, Begin(turn.turn, turn.cid, turn.bot))
         at = turn.chars

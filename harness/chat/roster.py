@@ -28,6 +28,8 @@ class Turn:
     conn: int
     since: float
     """When it was accepted."""
+    begin_by: float
+    """When its reply must have begun."""
     instance: str = ""
     """The process that works on it; empty while it waits."""
     permit: Permit | None = None
@@ -40,6 +42,11 @@ class Turn:
     ends: float = 0.0
     """When the whole reply must be there."""
     checkpoint: float = 0.0
+
+    @property
+    def overdue_at(self) -> float:
+        """When the bot that works on it will have failed it."""
+        return min(self.deadline, self.ends, self.begin_by)
 
     @property
     def reply(self) -> str:

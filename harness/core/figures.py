@@ -235,6 +235,36 @@ _ALL: Final[tuple[Figure, ...]] = (
         distances=LOADED,
         repeats="everywhere",
     ),
+    # --- More than it can carry --------------------------------------------------------------------------------
+    Figure(
+        name="replies_late",
+        unit="replies",
+        what="Whole replies that began later than service.answer_within_s after their message was accepted.",
+        better="lower",
+        distances=LOADED,
+        repeats="everywhere",
+    ),
+    Figure(
+        name="burst_offered_share",
+        unit="",
+        what="Messages each second during load.burst over what the bots can answer: 1.5 is half too much.",
+        better="none",
+        distances=LOADED,
+    ),
+    Figure(
+        name="burst_goodput_share",
+        unit="",
+        what="Replies each second during load.burst over what the bots can answer: 1 is all that can be done.",
+        better="higher",
+        distances=LOADED,
+    ),
+    Figure(
+        name="burst_recovery_s",
+        unit="s",
+        what="From the end of load.burst to the last message that was refused, failed or took twice as long as before.",
+        better="lower",
+        distances=LOADED,
+    ),
     # --- The load generator looks at itself ----------------------------------------------------------------------
     Figure(
         name="generator_lag_ms_p99",

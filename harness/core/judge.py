@@ -192,7 +192,7 @@ def _unheard(story: Story, scenario: Scenario) -> Iterator[Finding]:
         yield _no_verdict("no message was answered; bound messages_answered if that is what you expect")
     if not story.service_seen:
         yield _no_verdict("the service wrote no facts: nobody knows what its breakers did")
-    users, took_part = scenario.load.users, _took_part(story, scenario)
+    users, took_part = scenario.load.users_in_all, _took_part(story, scenario)
     if story.distance == "wired" and took_part < users:
         heard = {message.session for message in story.sent()}
         why = next((f": {broke.why}" for _, broke in story.broken if broke.session not in heard), "")
@@ -202,7 +202,8 @@ def _unheard(story: Story, scenario: Scenario) -> Iterator[Finding]:
 def _took_part(story: Story, scenario: Scenario) -> int:
     """Count the users that were there; where time was short, one may still have been thinking of a first message."""
     load, senders = scenario.load, len({message.session for message in story.sent()})
-    if scenario.duration_s >= 2 * load.say_every_s + FIRST_MESSAGE_S:
+    shortest_s = min([scenario.duration_s] + ([load.burst.for_s] if load.burst is not None else []))
+    if shortest_s >= 2 * load.say_every_s + FIRST_MESSAGE_S:
         return senders
     return max([senders, *(seen.users for _, seen in story.generator)])
 

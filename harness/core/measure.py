@@ -17,6 +17,7 @@ from harness.core.figures import FIGURES
 from harness.core.histogram import Histogram
 from harness.core.leak import judge_leaks, unclear, unjudgeable
 from harness.core.measure_breakers import measure_breakers, measure_bystanders, measure_faults
+from harness.core.measure_burst import measure_burst
 from harness.core.measure_texts import measure_texts
 from harness.core.measures import Measures, ms, named
 from harness.core.scenario import Scenario
@@ -36,6 +37,7 @@ def measure(story: Story, scenario: Scenario) -> Measures:
     measure_faults(story, measures)
     measure_breakers(story, measures)
     measure_bystanders(story, scenario, measures)
+    measure_burst(story, scenario, measures)
     _generator(story, measures)
     _memory(story, scenario, measures)
     _page(story, measures)

@@ -26,6 +26,24 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """More users for a while: they come at ``at_s``, within one think time, and send nothing after ``at_s + for_s``."""
+
+    users: int
+    """How many come."""
+    at_s: float
+    """When they come, in seconds from the start of the load."""
+    for_s: float
+    """How long they stay, in seconds."""
+
+    def __post_init__(self) -> None:
+        """Refuse a burst of nobody."""
+        _range("users", self.users, 1, 10_000)
+        _range("at_s", self.at_s, 0.0, 86_400)
+        _range("for_s", self.for_s, 0.1, 86_400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """Closed-model users: each sends, reads the whole reply, thinks, and sends again."""
 
@@ -37,6 +55,19 @@ class Load:
     """Words in each message."""
     warm_up_s: float = 0.0
     """Messages sent before this many seconds are checked but not timed."""
+    burst: Burst | None = None
+    """More users for a while."""
+
+    @property
+    def users_in_all(self) -> int:
+        """Users, with those of the burst; they have the highest numbers."""
+        return self.users + (self.burst.users if self.burst is not None else 0)
+
+    def stay_s(self, user: int) -> tuple[float, float]:
+        """Give when a user (counted from 0) comes and goes, in seconds from the start of the load."""
+        if self.burst is None or user < self.users:
+            return 0.0, math.inf
+        return self.burst.at_s, self.burst.at_s + self.burst.for_s
 
     def __post_init__(self) -> None:
         """Refuse a load that sends nothing or without end."""
@@ -190,6 +221,11 @@ class Scenario:
                 )
         if self.load.warm_up_s >= self.duration_s:
             raise ScenarioError(f"load.warm_up_s: {self.load.warm_up_s:g} s leaves nothing of {self.duration_s:g} s")
+        burst = self.load.burst
+        if burst is not None and burst.at_s + burst.for_s > self.duration_s:
+            raise ScenarioError(
+                f"load.burst: ends after {burst.at_s + burst.for_s:g} s, but duration_s is {self.duration_s:g}"
+            )
 
     def bot_names(self) -> tuple[str, ...]:
         """Every bot of the cast, in order."""

@@ -25,8 +25,8 @@ class Settings:
     """Seconds a bot may stay silent (before the first token, or between two) until its turn fails."""
     reply_max_s: float = 600.0
     """Seconds one reply may take in all, from the moment the bot was asked."""
-    queue_wait_max_s: float = 120.0
-    """Seconds a message may wait for a place at its bot."""
+    answer_within_s: float = 120.0
+    """Seconds from a message's acceptance until its reply must begin; after that it fails, wherever it waits."""
     turns_max: int = 64
     """Turns one bot works on at once; more wait in its queue."""
     queue_max: int = 1000

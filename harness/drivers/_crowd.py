@@ -45,6 +45,8 @@ class _User:
     session: str
     bot: str
     habits: Habits
+    comes_s: float
+    goes_s: float
     cid: str = ""
     chars: int = 0
     pieces: list[str] = field(default_factory=list)
@@ -58,12 +60,13 @@ class Crowd:
         """Know who will come; nobody has said anything yet."""
         self.sent = self.answered = self.failed = 0
         self._stage, self._clock = stage, stage.clock
-        self._ends = 0.0
+        self._begins = self._ends = 0.0
         self._users: dict[str, _User] = {}
         load, bots = scenario.load, scenario.bot_names()
-        for number in range(load.users):
+        for number in range(load.users_in_all):
             habits = Habits(seed=seed, user=number, think_s_mean=load.say_every_s, words=load.words)
-            self._users[f"s{number}"] = _User(number, f"s{number}", bots[number % len(bots)], habits)
+            user = _User(number, f"s{number}", bots[number % len(bots)], habits, *load.stay_s(number))
+            self._users[user.session] = user
 
     @property
     def sessions(self) -> tuple[str, ...]:
@@ -76,10 +79,10 @@ class Crowd:
 
     def come(self, begins: float, ends: float) -> None:
         """Join every session, and let everybody begin within one cycle; nobody sends from ``ends`` on."""
-        self._ends = ends
+        self._begins, self._ends = begins, ends
         for user in self._users.values():
             self._stage.receive(ClientJoined(user.number, user.session))
-            self._say_at(user, begins + user.habits.start_s())
+            self._say_at(user, begins + user.comes_s + user.habits.start_s())
 
     def hear(self, act: Publish) -> None:
         """Let a user read the next frame of its session."""
@@ -102,7 +105,7 @@ class Crowd:
         self._clock.plan(due, lambda: self._say(user, due))
 
     def _say(self, user: _User, intended: float) -> None:
-        if self._clock.now >= self._ends:
+        if self._clock.now >= min(self._ends, self._begins + user.goes_s):
             return
         user.cid, text = user.habits.message()
         user.chars, user.pieces = 0, []

@@ -149,7 +149,7 @@ class _Trial:
         try:
             tail = Tail(self.journal)
             began = await self._began(load, tail)
-            users = scenario.load.users
+            users = scenario.load.users_in_all
             self.watch.stage(f"{users} user{'s' if users > 1 else ''} for {scenario.duration_s:g} s")
             faults = asyncio.create_task(_faults.carry_out(scenario.faults, self.service, began, self._fault))
             try:
@@ -227,12 +227,14 @@ def _proven(faults: asyncio.Task[None]) -> None:
 
 def load_command(scenario: Scenario, seed: int, locustfile: Path, url: str, journal_path: Path) -> list[str]:
     """Give the command line of the load; every setting is on it, so that it can be repeated by hand."""
-    users = str(scenario.load.users)
+    users = str(scenario.load.users_in_all)
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", url, "--headless", "--only-summary"]
     command += ["--users", users, "--spawn-rate", users, "--run-time", f"{math.ceil(scenario.duration_s)}s"]
     command += ["--stop-timeout", f"{drain_s(scenario)}s", "--harness-journal", str(journal_path)]
     command += ["--harness-bots", ",".join(scenario.bot_names()), "--harness-seed", str(seed)]
     command += ["--harness-say-every", str(scenario.load.say_every_s), "--harness-words", str(scenario.load.words)]
+    if (burst := scenario.load.burst) is not None:
+        command += ["--harness-burst", f"{burst.users}@{burst.at_s}+{burst.for_s}"]
     return command
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import time
 from argparse import ArgumentTypeError
 from http import HTTPStatus
@@ -25,7 +26,8 @@ from locust.runners import LocalRunner
 
 from harness.adapters.journal import Book
 from harness.core.events import GeneratorSeen
-from harness.errors import EXIT_NO_VERDICT
+from harness.core.scenario import Burst, Load
+from harness.errors import EXIT_NO_VERDICT, ScenarioError
 from harness.load.habits import Habits
 from harness.load.recorder import Recorder
 from harness.load.self_watch import SOURCE, watch
@@ -48,6 +50,7 @@ class Rig:
         self._options: Any = None
         self._bots: list[str] | None = None
         self._numbers = itertools.count()
+        self._began = 0.0
         self._lock = BoundedSemaphore(1)
         self._watcher: gevent.Greenlet | None = None
 
@@ -63,15 +66,23 @@ class Rig:
         return rig
 
     # --- What users ask ---------------------------------------------------------------------------------------------
-    def enlist(self) -> tuple[int, Habits]:
-        """Give a new user its number and its habits."""
+    def enlist(self) -> tuple[int, Habits, float, float]:
+        """Give a new user its number, its habits, and when it comes and goes (CLOCK_MONOTONIC)."""
         number, options = next(self._numbers), self._options
-        return number, Habits(
+        if number == 0:
+            self._began = time.monotonic()
+        habits = Habits(
             seed=options.harness_seed,
             user=number,
             think_s_mean=options.harness_say_every,
             words=options.harness_words,
         )
+        burst = options.harness_burst
+        steady = options.num_users - burst.users if burst and options.num_users else 0
+        load = Load(users=max(1, steady), burst=burst)
+        comes_s, goes_s = load.stay_s(number)
+        # Each comes when it is started; only a burst has a moment of its own.
+        return number, habits, self._began + comes_s if comes_s else time.monotonic(), self._began + goes_s
 
     def bot_for(self, number: int, user: FastHttpUser) -> str:
         """Deal users out over the bots; the first user finds out which there are, or launches one."""
@@ -140,6 +151,8 @@ def _arguments(parser: Any, **_: object) -> None:
     group.add_argument("--harness-say-every", type=_seconds, default=2.0, metavar="S", help=every)
     group.add_argument("--harness-words", type=_count, default=4, metavar="N", help="Words in each message.")
     group.add_argument("--harness-seed", type=int, default=7, metavar="N", help="All dice are thrown from it.")
+    more = "More users for a while, out of all that --users names: come at AT s, for FOR s."
+    group.add_argument("--harness-burst", type=_burst, default=None, metavar="USERS@AT+FOR", help=more)
     group.add_argument("--harness-journal", default="", metavar="FILE", help="Write every fact into FILE.")
 
 
@@ -155,6 +168,16 @@ def _count(text: str) -> int:
     if not 1 <= value <= WORDS_MAX:
         raise ArgumentTypeError(f"must be from 1 to {WORDS_MAX}, got {text}")
     return value
+
+
+def _burst(text: str) -> Burst:
+    found = re.fullmatch(r"(\d+)@(\d+(?:\.\d+)?)\+(\d+(?:\.\d+)?)", text)
+    if found is None:
+        raise ArgumentTypeError(f"must read like 100@10+30 (users, at s, for s), got {text!r}")
+    try:
+        return Burst(users=int(found[1]), at_s=float(found[2]), for_s=float(found[3]))
+    except ScenarioError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _find_bots(user: FastHttpUser) -> list[str]:

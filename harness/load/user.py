@@ -50,12 +50,12 @@ class ChatUser(FastHttpUser):
     # --- What Locust calls ------------------------------------------------------------------------------------------
     def on_start(self) -> None:
         """Open a session and connect."""
-        number, self._habits = self.rig.enlist()
+        number, self._habits, comes, self._goes = self.rig.enlist()
         self._dice = random.Random(number)  # For pauses only: habits must not depend on lost connections.
         self._bot = self.rig.bot_for(number, self)
         self._talk = Conversation(self._open_session())
         self._connect()
-        self._due = time.monotonic() + self._habits.start_s()
+        self._due = max(comes, time.monotonic()) + self._habits.start_s()
 
     def wait_time(self) -> float:
         """Think; Locust calls this in the one state in which a stop takes effect at once, so all waiting is here."""
@@ -75,6 +75,8 @@ class ChatUser(FastHttpUser):
             wait()
         # A stop that came while we were waking up ends us at the next switch: here, before anything is sent.
         gevent.sleep(0)
+        if time.monotonic() >= self._goes:
+            raise StopUser
         cid, text = self._habits.message()
         # A lost connection holds the message, not the person: that delay is the service's, not the generator's.
         now = self._due if self._held_up else time.monotonic()

@@ -130,7 +130,7 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
         beating = asyncio.get_running_loop().create_task(Heartbeat(service, health).beat_on(), name="heartbeat")
         stack.push_async_callback(_cancel, beating)
         await _open_probe(stack, guardian)
-        cut, left = recall(store, plan.settings.queue_wait_max_s)
+        cut, left = recall(store, plan.settings.answer_within_s)
         if cut:
             print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
         for fact in left:

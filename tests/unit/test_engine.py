@@ -64,7 +64,7 @@ SETTINGS = Settings(
     breaker_cooldown_s=10.0,
     reply_silence_max_s=5.0,
     reply_max_s=40.0,
-    queue_wait_max_s=30.0,
+    answer_within_s=30.0,
     turns_max=2,
     queue_max=2,
     text_chars_max=20,
@@ -347,7 +347,7 @@ def test_a_message_that_waits_too_long_is_handed_back(chat: Chat) -> None:
 
 
 def test_a_message_to_a_bot_that_does_not_start_is_handed_back() -> None:
-    chat = Chat(Settings(queue_wait_max_s=3.0, bot_start_max_s=100.0))
+    chat = Chat(Settings(answer_within_s=3.0, bot_start_max_s=100.0))
     chat.do(BotWanted("a", "echo"))
     chat.say("waiting")
     chat.wait(3.0)

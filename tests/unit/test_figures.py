@@ -33,7 +33,7 @@ def test_a_name_tells_the_unit(figure: Figure) -> None:
 
 
 def test_every_figure_is_computed_by_some_case(samples: Samples) -> None:
-    seen = {name for case in judge("run", samples.everything()).cases for name in case.figures}
+    seen = {name for case in judge("run", [*samples.everything(), *samples.burst()]).cases for name in case.figures}
     assert seen == set(FIGURES)
 
 
