@@ -87,6 +87,19 @@ def mann_kendall(values: Sequence[float]) -> float:
     return 1.0 - NormalDist().cdf((score - 1) / math.sqrt(variance))
 
 
+def wilson(good: float, total: float, *, z: float = 1.96) -> tuple[float, float]:
+    """Give the interval in which the true share lies when ``good`` of ``total`` were seen (Wilson 1927).
+
+    ``z`` is the width in standard deviations: 1.96 for 95 %. Counts may be fractions (of windows that fade).
+    """
+    if not (0.0 <= good <= total < math.inf and total > 0.0):
+        raise ValueError(f"a share needs 0 <= good <= total and total above 0, got {good} of {total}")
+    share, weight = good / total, z * z / total
+    middle = (share + weight / 2.0) / (1.0 + weight)
+    reach = z / (1.0 + weight) * math.sqrt(share * (1.0 - share) / total + weight / (4.0 * total))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
 def _slopes(xs: Sequence[float], ys: Sequence[float]) -> Iterator[float]:
     for at, (x, y) in enumerate(zip(xs, ys, strict=True)):
         for x2, y2 in zip(xs[at + 1 :], ys[at + 1 :], strict=True):
