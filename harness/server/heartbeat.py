@@ -23,7 +23,7 @@ STORE_IDLE_S: Final = 15.0
 """An idle store is written to this often."""
 STORE, LOOP, BOTS = "store:write", "loop:lag", "bots:available"
 CHECKS: Final = (
-    CheckConfig(name=STORE, required=True, stale_after_s=3 * STORE_IDLE_S),
+    CheckConfig(name=STORE, required=True, stale_after_s=3 * STORE_IDLE_S, fail_at_once=True, rise=1),
     CheckConfig(name=LOOP, required=False, stale_after_s=5 * BEAT_S),
     CheckConfig(name=BOTS, required=False, stale_after_s=5 * BEAT_S),
 )

@@ -6,7 +6,7 @@ import pytest
 
 from harness.services.health_check import CheckConfig, HealthCheck, Level
 
-NEEDED = CheckConfig(name="store", required=True, stale_after_s=10.0)
+NEEDED = CheckConfig(name="store", required=True, stale_after_s=10.0, fall=1, rise=1)
 NICE = CheckConfig(name="lag", required=False, stale_after_s=5.0)
 
 
