@@ -60,9 +60,8 @@ class Caretaker:
             # Every piece of a reply renews it, and silence ends a turn before: it is for what nobody has thought of.
             lease_s=settings.reply_silence_max_s + settings.bot_start_max_s,
         )
-        record = BotRecord(fact.bot, fact.behaviour, fact.options, fact.seed, CircuitBreaker(config))
-        desk.bots[fact.bot] = record
-        desk.start(record, record.add())
+        record = desk.enrol(fact, CircuitBreaker(config))
+        desk.start(record, record.add(desk.limit()))
         desk.tell(record)
 
     def _bot_unwanted(self, fact: BotUnwanted) -> None:
@@ -71,7 +70,10 @@ class Caretaker:
         if record is None:
             return
         instances = list(record.instances.values())
-        for turn in (*(turn for instance in instances for turn in instance.in_flight.values()), *record.queue):
+        turns = [turn for instance in instances for turn in instance.in_flight.values()]
+        while (turn := record.queue.take(desk.now)) is not None:
+            turns.append(turn)
+        for turn in (*turns, *record.queue.expired(desk.now)):
             desk.forget(turn)
             desk.fail(turn, "no-bot", f"{fact.bot} was removed")
         desk.do(*(StopBot(instance.name) for instance in instances), ForgetBot(fact.bot))
@@ -180,16 +182,16 @@ class Caretaker:
                     code, said, ok = "reply-too-late", f"had not begun after {settings.answer_within_s:g} s", None
                 desk.call_off(turn)
                 desk.close(turn, code, ok=ok, message=f"{turn.bot} {said}: send it again")
-            while record.queue and record.queue[0].begin_by <= desk.now:
-                turn = record.queue[0]
+            for turn in record.queue.expired(desk.now):
                 desk.forget(turn)
                 said = f"{turn.bot} is busy: the message waited {settings.answer_within_s:g} s for a place"
                 desk.fail(turn, "busy", said, BUSY_RETRY_S)
         for record in desk.bots.values():
             for turn in _working(record):
                 desk.sweep_at(turn.overdue_at)
-            if record.queue:
-                desk.sweep_at(record.queue[0].begin_by)
+            waits_until = record.queue.wake_at()
+            if waits_until is not None:
+                desk.sweep_at(waits_until)
 
 
 def _working(record: BotRecord) -> Iterator[Turn]:

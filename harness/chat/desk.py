@@ -9,6 +9,7 @@ Why   both kinds of rules open and close turns: how that is done stands here, wh
 from __future__ import annotations
 
 import math
+import random
 from typing import Final
 
 from harness.chat.roster import BotRecord, Instance, SessionRecord, Turn
@@ -17,10 +18,12 @@ from harness.core.events import (
     Act,
     Admitted,
     Begin,
+    BotWanted,
     BreakerMoved,
     CancelTurn,
     End,
     Failed,
+    LimitMoved,
     LoggedFrame,
     Publish,
     Record,
@@ -33,10 +36,15 @@ from harness.core.events import (
     WakeAt,
 )
 from harness.core.settings import Settings
-from harness.services.circuit_breaker import Permit, State, Transition
+from harness.services.circuit_breaker import CircuitBreaker, Permit, State, Transition
+from harness.services.concurrency_limit import ConcurrencyConfig, ConcurrencyLimit, Kind
+from harness.services.rate_limit import TokenBucketConfig, TokenBuckets
+from harness.services.wait_queue import Refusal, WaitQueue, WaitQueueConfig
 
 BUSY_RETRY_S: Final = 1.0
 """What to tell clients whose bot has no place: nobody knows, about so."""
+DROPPED: Final = frozenset({"bot-silent", "overloaded", "throttled"})
+"""Ends of a turn that say: the bot had too much to do."""
 SWEEP: Final = "sweep"
 """The timer at which turns that have been silent for too long are looked for."""
 
@@ -44,9 +52,12 @@ SWEEP: Final = "sweep"
 class Desk:
     """The state of the chat, and the moves that several rules share. ``now`` is the time of the fact at hand."""
 
-    def __init__(self, settings: Settings, *, epoch: str) -> None:
+    def __init__(self, settings: Settings, *, epoch: str, rng: random.Random) -> None:
         """Start with no bots and no sessions."""
-        self.settings = settings
+        self.settings, self.rng = settings, rng
+        bucket = TokenBucketConfig(rate_per_s=settings.session_rate_per_s, burst=settings.session_burst)
+        self.pace = TokenBuckets(bucket)
+        """How fast each session may send."""
         self.bots: dict[str, BotRecord] = {}
         self.instances: dict[str, Instance] = {}
         """Every process of every bot, by its own name."""
@@ -105,15 +116,17 @@ class Desk:
         """Hand over what waits, as far as the bot, its limit and its breaker allow."""
         while record.queue:
             instance = record.freest()
-            full = instance is None or len(instance.in_flight) >= self.settings.turns_max
-            if full and record.breaker.state is not State.OPEN:
+            if instance is None and record.breaker.state is not State.OPEN:
                 return
+            turn = record.queue.take(self.now)
+            if turn is None:
+                return  # All whose time is not up have been asked.
             decision = record.breaker.admit(self.now)
-            turn = record.queue.popleft()
             if isinstance(decision, Permit):
                 assert instance is not None
                 self._ask(instance, turn, decision)
                 continue
+            record.queue.settled(self.now, served=False)
             # Behind a probe nothing can wait: the door lets one message in while the breaker is half-open.
             assert not decision.probing
             self.forget(turn)
@@ -121,7 +134,8 @@ class Desk:
             self.fail(turn, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))
 
     def _ask(self, instance: Instance, turn: Turn, permit: Permit) -> None:
-        turn.permit, turn.instance = permit, instance.name
+        turn.permit, turn.instance, turn.asked = permit, instance.name, self.now
+        turn.lease = instance.limit.try_acquire(self.now)
         turn.ends = self.now + self.settings.reply_max_s
         turn.deadline = self.now + self.settings.reply_silence_max_s
         instance.in_flight[turn.turn] = turn
@@ -140,7 +154,9 @@ class Desk:
     def close(self, turn: Turn, outcome: str, *, ok: bool | None, message: str = "") -> None:
         """End a turn (done, cancelled, or an error code), settle its permit and let the next one in."""
         record = self.bots[turn.bot]
-        self.forget(turn)
+        if outcome == "done" and turn.signal_s is None:
+            turn.signal_s = self.now - turn.asked
+        self.forget(turn, served=ok is not None and outcome not in DROPPED, dropped=outcome in DROPPED)
         if outcome in ("done", "cancelled"):
             if outcome == "cancelled":
                 self.call_off(turn)
@@ -161,13 +177,22 @@ class Desk:
         self.publish(turn.session, Failed(turn.turn, turn.cid, code, message, retry_after_s))
         self._settled(turn, code)
 
-    def forget(self, turn: Turn) -> None:
-        """Take a turn off every list."""
+    def forget(self, turn: Turn, *, served: bool = False, dropped: bool = False) -> None:
+        """Take a turn off every list and give its place back.
+
+        ``served``: the bot has ended it, which shows how fast work is done; ``dropped``: the bot had too much to do.
+        """
         instance, record = self.instances.get(turn.instance), self.bots.get(turn.bot)
         if instance is not None:
-            instance.in_flight.pop(turn.turn, None)
+            del instance.in_flight[turn.turn]
+            assert turn.lease is not None
+            moved = instance.limit.settle(turn.lease, self.now, signal_s=turn.signal_s, dropped=dropped)
+            if moved is not None:
+                self.do(Record(LimitMoved(turn.bot, instance.name, moved.before, moved.after, moved.cause)))
+            if record is not None:
+                record.queue.settled(self.now, served=served)
             self._let_go(instance)
-        elif record is not None and turn in record.queue:
+        elif record is not None:
             record.queue.remove(turn)
         session = self.sessions[turn.session]
         session.turns.pop(turn.cid, None)
@@ -187,6 +212,24 @@ class Desk:
         self.acts.append(Record(TurnSettled(turn.bot, turn.turn, outcome, took_s, turn.first_s)))
 
     # --- Bots and breakers --------------------------------------------------------------------------------------------
+    def enrol(self, fact: BotWanted, breaker: CircuitBreaker) -> BotRecord:
+        """Know a bot from now on, with its queue."""
+        settings = self.settings
+        waiting = WaitQueueConfig(
+            count_max=settings.queue_max, size_max=settings.queue_chars_max, age_max_s=settings.answer_within_s
+        )
+        queue = WaitQueue[Turn](waiting, self.rng)
+        record = BotRecord(fact.bot, fact.behaviour, fact.options, fact.seed, breaker, queue)
+        self.bots[fact.bot] = record
+        return record
+
+    def limit(self) -> ConcurrencyLimit:
+        """Give a new process its limit: it starts at the most, and comes down if the bot answers ever more slowly."""
+        most = self.settings.turns_max
+        least = min(self.settings.turns_min, most)
+        kind: Kind = "gradient" if least < most else "fixed"
+        return ConcurrencyLimit(ConcurrencyConfig(kind=kind, start=most, floor=least, ceiling=most))
+
     def start(self, record: BotRecord, instance: Instance) -> None:
         """Start a process of a bot."""
         instance.state = "starting"
@@ -199,7 +242,7 @@ class Desk:
             if instance.retiring and instance.in_flight and len(record.active) < wanted:
                 instance.retiring = False  # Asked to stay before it had gone.
         while len(record.active) < wanted:
-            self.start(record, record.add())
+            self.start(record, record.add(self.limit()))
         for instance in record.active[wanted:]:
             instance.retiring = True
             self._let_go(instance)
@@ -261,6 +304,21 @@ class Desk:
         wake = record.breaker.wake_at()
         if wake is not None:
             self.do(WakeAt(wake, f"breaker:{record.bot}"))
+
+
+def crowded(record: BotRecord, refusal: Refusal) -> str:
+    """Say why a queue takes no more, and when it may."""
+    match refusal.reason:
+        case "wait":
+            why = f"a new message would wait about {refusal.eta_s:.0f} s"
+        case "size" | "too-large":
+            why = "the messages that wait for it are too long in all"
+        case "expired":
+            why = "the time in which it should have begun to answer is over"
+        case _:
+            why = f"{len(record.queue)} messages are waiting"
+    when = f"in {refusal.retry_after_s:.1f} s" if refusal.retry_after_s is not None else "later"
+    return f"{record.bot} is busy: {why}; try again {when}"
 
 
 def unavailable(record: BotRecord, wait_s: float) -> str:

@@ -14,11 +14,12 @@ Why   the same code runs behind port 8000 and in a simulation of thousands of me
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
 from harness.chat.caretaker import Caretaker
-from harness.chat.desk import BUSY_RETRY_S, Desk, unavailable
+from harness.chat.desk import Desk, crowded, unavailable
 from harness.chat.roster import BotRecord, Turn
 from harness.core.events import (
     Accepted,
@@ -45,8 +46,10 @@ from harness.core.events import (
     UserSaid,
     Welcome,
 )
+from harness.core.moments import spread
 from harness.core.settings import Settings
 from harness.services.circuit_breaker import State
+from harness.services.wait_queue import Priority, Refusal
 
 QUESTION: Final = ".q"
 """A message's id is its turn's id with this behind it, so that each can be told from the other."""
@@ -64,10 +67,10 @@ _PROBING_RETRY_S: Final = 0.5
 class Engine:
     """Everything that the chat service decides. ``epoch`` is different at every start: it makes ids unique."""
 
-    def __init__(self, settings: Settings, *, epoch: str) -> None:
-        """Start with no bots and no sessions."""
+    def __init__(self, settings: Settings, *, epoch: str, seed: int = 0) -> None:
+        """Start with no bots and no sessions; waits that are spread by chance are thrown from ``seed``."""
         self._settings = settings
-        self._desk = Desk(settings, epoch=epoch)
+        self._desk = Desk(settings, epoch=epoch, rng=random.Random(seed))
         self._rules: dict[type[Fact], Callable[[Any], None]] = {
             UserSaid: self._user_said,
             Recalled: self._recalled,
@@ -113,11 +116,17 @@ class Engine:
         mid = name + QUESTION
         within = desk.now + self._settings.answer_within_s
         turn = Turn(name, fact.cid, fact.session, fact.bot, fact.text, fact.conn, desk.now, within)
+        # Where a place is free there is nothing to wait for, however slow the bot has been lately.
+        deadline = within if record.queue or record.freest() is None else math.inf
+        queued = record.queue.offer(turn, desk.now, size=len(fact.text), deadline=deadline)
+        if isinstance(queued, Refusal):
+            busy = Rejected(fact.cid, "busy", crowded(record, queued), _rounded(queued.retry_after_s))
+            desk.do(Reply(fact.conn, busy), Record(Refused(fact.bot, fact.cid, busy.code)))
+            return
         session.turns[fact.cid] = turn
         desk.wake(fact.session)
         desk.do(SaveMessage(mid, fact.session, "user", fact.cid, fact.text, "accepted"))
         desk.publish(fact.session, Accepted(fact.cid, mid, name, fact.text))
-        record.queue.append(turn)
         desk.dispatch(record)
         if record.queue:
             desk.sweep_at(within)
@@ -132,6 +141,11 @@ class Engine:
             return Rejected(fact.cid, "too-long", said)
         if record is None:
             return Rejected(fact.cid, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
+        wait_s = self._desk.pace.take(self._desk.now, fact.session)
+        if wait_s > 0:
+            wait_s = spread(wait_s, self._desk.rng)
+            said = f"you are sending faster than {self._settings.session_rate_per_s:g} messages a second: slow down"
+            return Rejected(fact.cid, "rate-limited", said, _rounded(wait_s))
         self._desk.cool(record)
         refusal = record.breaker.peek(self._desk.now)
         if refusal is not None and not refusal.probing:
@@ -140,9 +154,6 @@ class Engine:
         if record.breaker.state is State.HALF_OPEN and (refusal is not None or record.queue):
             said = f"Bot Unavailable (recovering): another message is testing {fact.bot} right now; try again"
             return Rejected(fact.cid, "circuit-open", said, _PROBING_RETRY_S)
-        if len(record.queue) >= self._settings.queue_max:
-            said = f"{fact.bot} is busy: {len(record.queue)} messages are waiting; try again"
-            return Rejected(fact.cid, "busy", said, BUSY_RETRY_S)
         return None
 
     def _recalled(self, fact: Recalled) -> None:
@@ -157,7 +168,13 @@ class Engine:
             desk.forget(turn)
             desk.fail(turn, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
             return
-        record.queue.append(turn)
+        queued = record.queue.offer(
+            turn, desk.now, size=len(fact.text), priority=Priority.SYSTEM, deadline=max(within, desk.now)
+        )
+        if isinstance(queued, Refusal):
+            desk.forget(turn)
+            desk.fail(turn, "busy", crowded(record, queued), _rounded(queued.retry_after_s))
+            return
         desk.sweep_at(within)
         desk.dispatch(record)
 
@@ -209,7 +226,7 @@ class Engine:
             desk.close(turn, "reply-too-long", ok=False, message=said)
             return
         if turn.first_s is None:
-            turn.first_s = desk.now - turn.since
+            turn.first_s, turn.signal_s = desk.now - turn.since, desk.now - turn.asked
             turn.begin_by = math.inf
             turn.checkpoint = desk.now + settings.checkpoint_s
             desk.publish(turn.session, Begin(turn.turn, turn.cid, turn.bot))
@@ -262,3 +279,8 @@ class Engine:
             desk.publish(fact.session, Failed(name, fact.cid, "not-saved", said))
         if record is not None:
             desk.dispatch(record)
+
+
+def _rounded(wait_s: float | None) -> float | None:
+    """Give seconds as clients read them."""
+    return None if wait_s is None else round(wait_s, 3)

@@ -8,12 +8,13 @@ Why   the engine reads as a list of rules when the nouns stand elsewhere
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from harness.chat.session_log import SessionLog
 from harness.core.events import BotStatus, Options
 from harness.services.circuit_breaker import CircuitBreaker, Permit, State
+from harness.services.concurrency_limit import ConcurrencyLimit, Lease
+from harness.services.wait_queue import WaitQueue
 
 
 @dataclass(slots=True)
@@ -32,7 +33,12 @@ class Turn:
     """When its reply must have begun."""
     instance: str = ""
     """The process that works on it; empty while it waits."""
+    asked: float = 0.0
+    """When the bot was asked."""
     permit: Permit | None = None
+    lease: Lease | None = None
+    signal_s: float | None = None
+    """Seconds from the question to the first sign of an answer: how busy the bot is, whatever waits before it."""
     pieces: list[str] = field(default_factory=list)
     chars: int = 0
     first_s: float | None = None
@@ -60,6 +66,7 @@ class Instance:
 
     name: str
     bot: str
+    limit: ConcurrencyLimit
     state: str = "starting"
     pid: int | None = None
     deaths: int = 0
@@ -78,10 +85,10 @@ class BotRecord:
     options: Options
     seed: int
     breaker: CircuitBreaker
+    queue: WaitQueue[Turn]
     instances: dict[str, Instance] = field(default_factory=dict)
     restarts: int = 0
     why: str = ""
-    queue: deque[Turn] = field(default_factory=deque)
     _named: int = 0
 
     @property
@@ -100,20 +107,21 @@ class BotRecord:
         """Its processes, without those that are on their way out."""
         return [instance for instance in self.instances.values() if not instance.retiring]
 
-    def add(self) -> Instance:
+    def add(self, limit: ConcurrencyLimit) -> Instance:
         """Make room for another process. The first is called like the bot; the others cannot be taken for a bot."""
         self._named += 1
         name = self.bot if self._named == 1 else f"{self.bot}~{self._named}"
-        instance = self.instances[name] = Instance(name, self.bot)
+        instance = self.instances[name] = Instance(name, self.bot, limit)
         return instance
 
     def freest(self) -> Instance | None:
-        """Give the process that is online and has the least to do."""
+        """Give the process that has a place and the least to do; None if there is no place."""
         found = None
         for instance in self.instances.values():
             if (
                 instance.state == "online"
                 and not instance.retiring
+                and len(instance.in_flight) < instance.limit.limit
                 and (found is None or len(instance.in_flight) < len(found.in_flight))
             ):
                 found = instance

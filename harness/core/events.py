@@ -574,6 +574,17 @@ class BreakerMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitMoved:
+    """How many turns a process of a bot works on at once has changed: it was "dropped", shows "queueing", or "room"."""
+
+    bot: str
+    instance: str
+    before: int
+    after: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class BotSeen:
     """The life of a bot's process: "started", "ready", "gone"."""
 
@@ -654,7 +665,7 @@ class Noted:
     text: str
 
 
-ServiceFact = Admitted | Refused | TurnSettled | BreakerMoved | BotSeen
+ServiceFact = Admitted | Refused | TurnSettled | BreakerMoved | LimitMoved | BotSeen
 RunFact = (
     CaseStarted
     | CaseEnded
@@ -695,6 +706,7 @@ _RUN_FACTS: Final[tuple[type[RunFact], ...]] = (
     Refused,
     TurnSettled,
     BreakerMoved,
+    LimitMoved,
     BotSeen,
     FaultArmed,
     FaultDelivered,

@@ -29,8 +29,16 @@ class Settings:
     """Seconds from a message's acceptance until its reply must begin; after that it fails, wherever it waits."""
     turns_max: int = 64
     """Turns one bot works on at once; more wait in its queue."""
+    turns_min: int = 4
+    """Turns that even a bot which answers ever more slowly may work on; its limit adapts between this and turns_max."""
     queue_max: int = 1000
     """Turns that may wait for one bot; more are refused at the door."""
+    queue_chars_max: int = 8_000_000
+    """Characters in the messages that wait for one bot."""
+    session_rate_per_s: float = 20.0
+    """Messages each second that one session may send for long."""
+    session_burst: int = 100
+    """Messages that one session may send at once."""
     bots_max: int = 32
     """Bots that may run at once."""
     text_chars_max: int = 32_000
