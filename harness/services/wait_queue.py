@@ -7,10 +7,7 @@ Why   an unbounded queue serves, under overload, only those who have given up wa
 
 The order is by priority (system, interactive, retry, background), first come first served within one.
 
-Expected time to the end of an item, by Little's law: (position + running) / throughput. Throughput is not counted as
-completions a second, which with idle places would measure demand: it is places / service time. The service time is an
-average of place-seconds per completion, and never shorter than the time for which running work has gone without one,
-so that a bot which hangs makes the expected time grow by itself.
+Expected time to the end of an item, by Little's law: (position + running) / throughput; core/pace.py measures it.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from harness.core.moments import forward, spread
+from harness.core.pace import Pace
 from harness.core.ranges import above_zero, at_least, between, whole
 
 T = TypeVar("T", bound=object)
@@ -112,13 +110,8 @@ class WaitQueue(Generic[T]):
         "_late",
         "_lines",
         "_numbers",
-        "_place_s",
-        "_places",
-        "_progress_at",
+        "_pace",
         "_rng",
-        "_running",
-        "_service_s",
-        "_settled",
         "_shares",
         "_size",
     )
@@ -135,12 +128,7 @@ class WaitQueue(Generic[T]):
         self._numbers = 0
         self._size = 0
         self._last = -math.inf
-        self._running = 0
-        self._places = 1
-        self._place_s = 0.0
-        self._progress_at = -math.inf
-        self._service_s = 0.0
-        self._settled = 0
+        self._pace = Pace(config.memory)
 
     def __len__(self) -> int:
         """How many items are held: waiting, or expired and not yet handed out."""
@@ -158,7 +146,7 @@ class WaitQueue(Generic[T]):
     @property
     def running(self) -> int:
         """Items taken and not yet settled."""
-        return self._running
+        return self._pace.running
 
     def offer(
         self,
@@ -173,15 +161,11 @@ class WaitQueue(Generic[T]):
 
         ValueError if it waits already, its size is negative, its deadline is NaN, or ``now`` is no finite number.
         """
-        if id(item) in self._entries:
-            raise ValueError("this item waits already: one object cannot stand in the queue twice")
-        if not size >= 0:
-            raise ValueError(f"size must be at least 0, got {size}")
         if math.isnan(deadline):
             raise ValueError("deadline must be a moment in seconds, got nan")
-        now = self._pass(now)
+        now = self._check(item, now, size)
         config = self._config
-        position = 1 + sum(len(line) for line in self._lines[: priority + 1])
+        position = self._position(priority)
         eta_s = self._eta_s(now, position)
         left_s = min(deadline - now, config.age_max_s)
         share = self._shares[priority]
@@ -190,17 +174,12 @@ class WaitQueue(Generic[T]):
         if left_s <= 0:
             return Refusal("expired", None, eta_s)
         if len(self._entries) + 1 > config.count_max * share:
-            return self._refuse("count", self._pace_s(now), eta_s)
+            return self._refuse("count", self._pace.each_s(now), eta_s)
         if self._size + size > config.size_max * share:
-            return self._refuse("size", self._pace_s(now), eta_s)
+            return self._refuse("size", self._pace.each_s(now), eta_s)
         if priority is not Priority.SYSTEM and eta_s > config.wait_share * left_s:
             return self._refuse("wait", eta_s - config.wait_share * left_s, eta_s)
-        entry = _Entry(item, priority, size, now, now + left_s)
-        key = id(item)
-        self._entries[key] = self._lines[priority][key] = entry
-        self._size += size
-        self._numbers += 1
-        heapq.heappush(self._due, (entry.until, self._numbers, entry))
+        self._add(_Entry(item, priority, size, now, now + left_s))
         return Queued(position, eta_s)
 
     def take(self, now: float) -> T | None:
@@ -214,9 +193,7 @@ class WaitQueue(Generic[T]):
             if line:
                 key, entry = line.popitem(last=False)
                 self._forget(key, entry)
-                if not self._running:
-                    self._progress_at = now
-                self._running += 1
+                self._pace.begin(now)
                 return entry.item
         return None
 
@@ -245,22 +222,14 @@ class WaitQueue(Generic[T]):
 
         ValueError if nothing is running.
         """
-        if not self._running:
+        if not self._pace.running:
             raise ValueError("nothing is running: settle each taken item once")
-        now = self._pass(now)
-        self._running -= 1
-        if not served:
-            return
-        self._settled += 1
-        weight = 1.0 / min(self._settled, self._config.memory)
-        self._service_s += weight * (self._place_s - self._service_s)
-        self._place_s = 0.0
-        self._progress_at = now
+        self._pace.end(self._pass(now), served=served)
 
     def eta_s(self, now: float, priority: Priority = Priority.INTERACTIVE) -> float:
         """Seconds until an item offered now would be done; 0.0 as long as nothing is known."""
         now = self._pass(now)
-        return self._eta_s(now, 1 + sum(len(line) for line in self._lines[: priority + 1]))
+        return self._eta_s(now, self._position(priority))
 
     def oldest_age_s(self, now: float) -> float:
         """Seconds that the oldest of those who wait has waited; 0.0 if nobody waits."""
@@ -274,27 +243,27 @@ class WaitQueue(Generic[T]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
+    def restore(self, item: T, now: float, *, size: int = 0, priority: Priority = Priority.INTERACTIVE) -> Queued:
+        """Take back what was accepted earlier, such as before a restart: nothing is asked, for it was accepted.
+
+        Its age counts from now. ValueError as in ``offer``.
+        """
+        now = self._check(item, now, size)
+        position = self._position(priority)
+        eta_s = self._eta_s(now, position)
+        self._add(_Entry(item, priority, size, now, now + self._config.age_max_s))
+        return Queued(position, eta_s)
+
     # --- Expected time ------------------------------------------------------------------------------------------------
     def _pass(self, now: float) -> float:
-        """Let time pass: running work uses up place-seconds, and shows how many places there are."""
         if not self._last <= now < math.inf:
             now = forward(now, self._last)
-        running = self._running
-        if running and now > self._last:
-            self._place_s += running * (now - self._last)
-            # With somebody waiting, all places are taken; with nobody, there are at least so many.
-            if running > self._places or len(self._entries) > len(self._late):
-                self._places = running
         self._last = now
+        self._pace.advance(now, waiting=len(self._entries) > len(self._late))
         return now
 
-    def _pace_s(self, now: float) -> float:
-        """Seconds between two completions when all places are taken."""
-        silent_s = now - self._progress_at if self._running else 0.0
-        return max(self._service_s, silent_s) / self._places
-
     def _eta_s(self, now: float, position: int) -> float:
-        return (position + self._running) * self._pace_s(now)
+        return (position + self._pace.running) * self._pace.each_s(now)
 
     def _refuse(self, reason: Reason, wait_s: float, eta_s: float) -> Refusal:
         config = self._config
@@ -302,6 +271,23 @@ class WaitQueue(Generic[T]):
         return Refusal(reason, spread(wait_s, self._rng), eta_s)
 
     # --- Places in the queue ------------------------------------------------------------------------------------------
+    def _check(self, item: T, now: float, size: int) -> float:
+        if id(item) in self._entries:
+            raise ValueError("this item waits already: one object cannot stand in the queue twice")
+        if not size >= 0:
+            raise ValueError(f"size must be at least 0, got {size}")
+        return self._pass(now)
+
+    def _position(self, priority: Priority) -> int:
+        return 1 + sum(len(line) for line in self._lines[: priority + 1])
+
+    def _add(self, entry: _Entry[T]) -> None:
+        key = id(entry.item)
+        self._entries[key] = self._lines[entry.priority][key] = entry
+        self._size += entry.size
+        self._numbers += 1
+        heapq.heappush(self._due, (entry.until, self._numbers, entry))
+
     def _forget(self, key: int, entry: _Entry[T]) -> None:
         del self._entries[key]
         self._size -= entry.size
