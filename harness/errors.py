@@ -1,21 +1,35 @@
 """Errors: one tree; data on the exception; the text says what to do.
 
-* HarnessError                                   exit code
-    * UsageError        wrong words on the command line          2
-    * ScenarioError     a scenario or setting that cannot be     2
-    * PluginError       a plug-in that is not there or broken    2
-    * TargetDownError   what is to be tested could not start     3
-    * NoVerdictError    the run cannot be judged                 4
-    * TransientError    worth another try
-        * CircuitOpenError   the breaker refuses calls for now
-        * BusyError          every place and the queue are taken
-    * PermanentError    will fail again
-        * WireError          a line or frame that breaks the protocol
-        * StoreError         the store cannot be read or written
+* HarnessError                                                        kind        exit code
+    * TransientError           worth another try                      transient
+        * TimedOutError        nothing was begun in time
+        * ConnectionLostError  the connection is gone, nothing was under way
+        * UnavailableError     the other side cannot take calls now
+            * TargetDownError  what is to be tested could not start               3
+            * StoreBusyError   somebody else holds the store's lock
+        * ThrottledError       the other side asks for fewer calls    throttled
+        * OverloadedError      refused on this side, nothing was sent overloaded
+            * CircuitOpenError the breaker refuses calls for now
+            * BusyError        every place and the queue are taken
+    * AmbiguousError           it may have happened                   ambiguous
+    * PermanentError           will fail again                        permanent
+        * InvalidError         what was asked for is wrong
+            * UsageError       wrong words on the command line                    2
+            * ScenarioError    a scenario or setting that cannot be               2
+        * NotFoundError        what was asked for is not there
+        * UnsupportedError     this side cannot do that
+            * PluginError      a plug-in that is not there or broken              2
+        * WireError            a line or frame that breaks the protocol
+        * StoreError           the store cannot be read or written
+        * NoVerdictError       the run cannot be judged                           4
+    * BugError                 cannot be: a mistake in this program   bug
+
+``kind`` says what a caller should do about an error, ``code`` names it for programs and figures. Both are inherited.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import ClassVar, Final
 
 EXIT_PASS: Final = 0
@@ -26,71 +40,196 @@ EXIT_NO_VERDICT: Final = 4
 EXIT_INTERRUPTED: Final = 130
 
 
+class Kind(enum.StrEnum):
+    """What a failure means for whoever has to decide what to do next."""
+
+    TRANSIENT = "transient"
+    """Nothing happened, and it may well work in a moment: try again."""
+    THROTTLED = "throttled"
+    """The other side wants fewer calls: try again, not before it says."""
+    OVERLOADED = "overloaded"
+    """Refused on this side before anything was sent: try again, not before it says."""
+    AMBIGUOUS = "ambiguous"
+    """It may have happened: try again only where twice is as good as once."""
+    PERMANENT = "permanent"
+    """It will fail again in the same way: do not try again."""
+    CANCELLED = "cancelled"
+    """Nobody wants the answer any more: neither success nor failure."""
+    BUG = "bug"
+    """Nobody has thought of it: do not try again, and show it."""
+
+
 class HarnessError(Exception):
     """Everything this project raises on purpose; ``exit_code`` is what a command ends with."""
 
     exit_code: ClassVar[int] = EXIT_FAILED
+    kind: ClassVar[Kind] = Kind.PERMANENT
+    code: str = "failed"
 
 
-class UsageError(HarnessError):
-    """The command line asks for something that is not there."""
-
-    exit_code = EXIT_USAGE
-
-
-class ScenarioError(HarnessError):
-    """A scenario file or setting is wrong; the text starts with where."""
-
-    exit_code = EXIT_USAGE
-
-
-class PluginError(HarnessError):
-    """A plug-in is unknown or does not keep its contract."""
-
-    exit_code = EXIT_USAGE
-
-
-class TargetDownError(HarnessError):
-    """The service under test could not be started or reached."""
-
-    exit_code = EXIT_TARGET_DOWN
-
-
-class NoVerdictError(HarnessError):
-    """The run happened but proves nothing: no fault delivered, no load, an empty journal."""
-
-    exit_code = EXIT_NO_VERDICT
-
-
+# --- Worth another try ------------------------------------------------------------------------------------------------
 class TransientError(HarnessError):
     """Worth another try."""
 
+    kind = Kind.TRANSIENT
+    code = "transient"
 
-class CircuitOpenError(TransientError):
+
+class TimedOutError(TransientError):
+    """Nothing was begun in time; once something was sent, it is an AmbiguousError."""
+
+    code = "timed-out"
+
+
+class ConnectionLostError(TransientError):
+    """The connection is gone or could not be made, and nothing was under way on it."""
+
+    code = "connection-lost"
+
+
+class UnavailableError(TransientError):
+    """The other side cannot take calls now; ``retry_after_s`` (seconds) if it said for how long."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """Keep the seconds, if they are known."""
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class TargetDownError(UnavailableError):
+    """The service under test could not be started or reached."""
+
+    exit_code = EXIT_TARGET_DOWN
+    code = "target-down"
+
+
+class StoreBusyError(UnavailableError):
+    """Somebody else holds the store's lock, and held it longer than a write waits."""
+
+    code = "store-busy"
+
+
+class ThrottledError(TransientError):
+    """``name`` asks for fewer calls; ``retry_after_s`` says for how long (seconds)."""
+
+    kind = Kind.THROTTLED
+    code = "throttled"
+
+    def __init__(self, name: str, *, retry_after_s: float) -> None:
+        """Keep the name and the seconds."""
+        self.name, self.retry_after_s = name, retry_after_s
+        super().__init__(f"{name!r} asks for fewer calls; retry in {retry_after_s:.1f} s")
+
+
+class OverloadedError(TransientError):
+    """Refused on this side, before anything was sent; ``retry_after_s`` says for how long (seconds)."""
+
+    kind = Kind.OVERLOADED
+    code = "overloaded"
+
+    def __init__(self, name: str, *, retry_after_s: float, why: str = "is overloaded") -> None:
+        """Keep the name and the expected seconds until there is room."""
+        self.name, self.retry_after_s = name, retry_after_s
+        super().__init__(f"{name!r} {why}; retry in {retry_after_s:.1f} s")
+
+
+class CircuitOpenError(OverloadedError):
     """The circuit breaker of ``name`` refuses calls; ``retry_after_s`` says for how long (seconds)."""
+
+    code = "circuit-open"
 
     def __init__(self, name: str, *, retry_after_s: float) -> None:
         """Keep the breaker's name and the seconds left."""
-        self.name, self.retry_after_s = name, retry_after_s
-        super().__init__(f"circuit {name!r} is open; retry in {retry_after_s:.1f} s")
+        super().__init__(name, retry_after_s=retry_after_s, why="has an open circuit")
 
 
-class BusyError(TransientError):
+class BusyError(OverloadedError):
     """Every place and the whole queue of ``name`` are taken."""
+
+    code = "busy"
 
     def __init__(self, name: str, *, retry_after_s: float) -> None:
         """Keep the name and the expected seconds until there is room."""
-        self.name, self.retry_after_s = name, retry_after_s
-        super().__init__(f"{name!r} is busy; retry in {retry_after_s:.1f} s")
+        super().__init__(name, retry_after_s=retry_after_s, why="is busy")
 
 
+# --- Perhaps done -----------------------------------------------------------------------------------------------------
+class AmbiguousError(HarnessError):
+    """It may have happened: there was no answer to something that was sent."""
+
+    kind = Kind.AMBIGUOUS
+    code = "ambiguous"
+
+
+# --- Not worth another try --------------------------------------------------------------------------------------------
 class PermanentError(HarnessError):
     """Will fail again in the same way."""
+
+    code = "permanent"
+
+
+class InvalidError(PermanentError):
+    """What was asked for is wrong in itself."""
+
+    code = "invalid"
+
+
+class UsageError(InvalidError):
+    """The command line asks for something that is not there."""
+
+    exit_code = EXIT_USAGE
+    code = "usage"
+
+
+class ScenarioError(InvalidError):
+    """A scenario file or setting is wrong; the text starts with where."""
+
+    exit_code = EXIT_USAGE
+    code = "bad-field"
+
+
+class NotFoundError(PermanentError):
+    """What was asked for is not there."""
+
+    code = "not-found"
+
+
+class UnsupportedError(PermanentError):
+    """What was asked for cannot be done on this side."""
+
+    code = "unsupported"
+
+
+class PluginError(UnsupportedError):
+    """A plug-in is unknown or does not keep its contract."""
+
+    exit_code = EXIT_USAGE
+    code = "plugin"
 
 
 class WireError(PermanentError):
     """A line or a frame that breaks the protocol."""
 
+    code = "wire"
+
 
 class StoreError(PermanentError):
-    """The store cannot be read or written."""
+    """The store cannot be read or written, and trying again does not mend that."""
+
+    code = "not-saved"
+
+
+class NoVerdictError(PermanentError):
+    """The run happened but proves nothing: no fault delivered, no load, an empty journal."""
+
+    exit_code = EXIT_NO_VERDICT
+    code = "no-verdict"
+
+
+class BugError(HarnessError):
+    """Something that cannot be: a mistake in this program, not in what it was given."""
+
+    kind = Kind.BUG
+    code = "bug"
