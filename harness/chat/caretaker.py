@@ -15,7 +15,9 @@ from typing import Any
 
 from harness.chat.desk import BUSY_RETRY_S, SWEEP, Desk
 from harness.chat.roster import BotRecord, Instance, Turn
+from harness.chat.steward import CARE, CARE_EVERY_S
 from harness.core.events import (
+    Began,
     BotGarbled,
     BotGone,
     BotReady,
@@ -24,8 +26,13 @@ from harness.core.events import (
     BotUnwanted,
     BotWanted,
     Fact,
+    Felt,
     ForgetBot,
+    LimitOrdered,
+    ModeOrdered,
     Record,
+    Scaled,
+    ServiceFact,
     StopBot,
     TellAll,
     WakeAt,
@@ -47,6 +54,10 @@ class Caretaker:
             BotReady: self._bot_ready,
             BotGone: self._bot_gone,
             BotGarbled: self._bot_garbled,
+            Began: self._began,
+            Felt: self._felt,
+            ModeOrdered: self._mode_ordered,
+            LimitOrdered: self._limit_ordered,
             Woke: self._woke,
         }
 
@@ -73,9 +84,11 @@ class Caretaker:
         turns = [turn for instance in instances for turn in instance.in_flight.values()]
         while (turn := record.queue.take(desk.now)) is not None:
             turns.append(turn)
-        for turn in (*turns, *record.queue.expired(desk.now)):
+        for turn in (*turns, *record.queue.expired(desk.now), *record.resting.values()):
             desk.forget(turn)
             desk.fail(turn, "no-bot", f"{fact.bot} was removed")
+        desk.recovery.forget(fact.bot)
+        desk.steward.forget(fact.bot)
         desk.do(*(StopBot(instance.name) for instance in instances), ForgetBot(fact.bot))
         desk.do(TellAll(record.status(desk.now, state="stopped")))
         for instance in instances:
@@ -138,10 +151,8 @@ class Caretaker:
         # A broken line belongs to no turn: whatever the bot is working on can no longer be trusted to end.
         said = f"{instance.bot} broke the protocol: {fact.why}"
         for turn in tuple(instance.in_flight.values()):
-            desk.forget(turn)
-            assert turn.permit is not None
-            record.breaker.settle(turn.permit, desk.now, ok=None)
-            desk.fail(turn, "bot-garbled", said)
+            desk.call_off(turn)
+            desk.close(turn, "bot-garbled", ok=None, message=said)
         desk.moved(record, record.breaker.fail(desk.now), said)
         desk.dispatch(record)
 
@@ -150,8 +161,16 @@ class Caretaker:
         if fact.key == SWEEP:
             self._sweep()
             return
+        if fact.key == CARE:
+            self._care()
+            return
         desk = self._desk
         what, _, name = fact.key.partition(":")
+        if what == "retry":
+            bot, _, turn = name.partition(":")
+            if bot in desk.bots:
+                desk.again(desk.bots[bot], turn)
+            return
         record, instance = desk.bots.get(name), desk.instances.get(name)
         if what == "breaker" and record is not None:
             desk.cool(record)
@@ -160,6 +179,38 @@ class Caretaker:
             self._restart(desk.bots[instance.bot], instance)
         elif what == "start" and instance is not None and instance.state == "starting":
             desk.do(StopBot(name))  # Its end comes back as BotGone, and counts as a death.
+
+    # --- The whole ----------------------------------------------------------------------------------------------------
+    def _began(self, fact: Began) -> None:
+        del fact
+        self._desk.do(WakeAt(self._desk.now + CARE_EVERY_S, CARE))
+
+    def _felt(self, fact: Felt) -> None:
+        self._desk.steward.feel(fact, self._desk.now)
+
+    def _mode_ordered(self, fact: ModeOrdered) -> None:
+        self._told(self._desk.steward.order(fact, self._desk.now))
+
+    def _limit_ordered(self, fact: LimitOrdered) -> None:
+        self._desk.do(Record(self._desk.steward.change(fact, self._desk.now)))
+
+    def _care(self) -> None:
+        desk = self._desk
+        self._told(desk.steward.care(desk.now, list(desk.bots.values())))
+        for record in desk.bots.values():
+            decision = desk.steward.scale(desk.now, record)
+            if decision is not None:
+                before = len(record.active)
+                desk.scale(record, decision.wanted)
+                after = len(record.active)
+                if after != before:
+                    held = decision.limited_by or ""
+                    desk.do(Record(Scaled(record.bot, before, after, decision.reason, held)))
+        desk.do(WakeAt(desk.now + CARE_EVERY_S, CARE))
+
+    def _told(self, facts: list[ServiceFact]) -> None:
+        if facts:
+            self._desk.do(*map(Record, facts), TellAll(self._desk.steward.mode(self._desk.now)))
 
     def _restart(self, record: BotRecord, instance: Instance) -> None:
         if instance.state == "restarting" and record.breaker.state is not State.OPEN:

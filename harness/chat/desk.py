@@ -14,6 +14,7 @@ from typing import Final
 
 from harness.chat.roster import BotRecord, Instance, SessionRecord, Turn
 from harness.chat.session_log import SessionLog
+from harness.chat.steward import Steward
 from harness.core.events import (
     Act,
     Admitted,
@@ -27,19 +28,23 @@ from harness.core.events import (
     LoggedFrame,
     Publish,
     Record,
+    Rejected,
+    Retried,
     SaveMessage,
     StartBot,
     StopBot,
     TellAll,
     ToBot,
     TurnSettled,
+    UserSaid,
     WakeAt,
 )
 from harness.core.settings import Settings
 from harness.services.circuit_breaker import CircuitBreaker, Permit, State, Transition
 from harness.services.concurrency_limit import ConcurrencyConfig, ConcurrencyLimit, Kind
 from harness.services.rate_limit import TokenBucketConfig, TokenBuckets
-from harness.services.wait_queue import Refusal, WaitQueue, WaitQueueConfig
+from harness.services.recovery import Recovery, Retry
+from harness.services.wait_queue import Priority, Refusal, WaitQueue, WaitQueueConfig
 
 BUSY_RETRY_S: Final = 1.0
 """What to tell clients whose bot has no place: nobody knows, about so."""
@@ -52,9 +57,10 @@ SWEEP: Final = "sweep"
 class Desk:
     """The state of the chat, and the moves that several rules share. ``now`` is the time of the fact at hand."""
 
-    def __init__(self, settings: Settings, *, epoch: str, rng: random.Random) -> None:
+    def __init__(self, settings: Settings, *, epoch: str, rng: random.Random, recovery: Recovery) -> None:
         """Start with no bots and no sessions."""
-        self.settings, self.rng = settings, rng
+        self.settings, self.rng, self.recovery = settings, rng, recovery
+        self.steward = Steward(settings, rng)
         bucket = TokenBucketConfig(rate_per_s=settings.session_rate_per_s, burst=settings.session_burst)
         self.pace = TokenBuckets(bucket)
         """How fast each session may send."""
@@ -115,23 +121,24 @@ class Desk:
     def dispatch(self, record: BotRecord) -> None:
         """Hand over what waits, as far as the bot, its limit and its breaker allow."""
         while record.queue:
+            refusal = record.breaker.peek(self.now)
+            if refusal is not None and refusal.probing:
+                return  # What is tried again may wait behind a probe; the door lets nothing else in meanwhile.
             instance = record.freest()
-            if instance is None and record.breaker.state is not State.OPEN:
+            if instance is None and refusal is None:
                 return
             turn = record.queue.take(self.now)
             if turn is None:
                 return  # All whose time is not up have been asked.
-            decision = record.breaker.admit(self.now)
-            if isinstance(decision, Permit):
-                assert instance is not None
-                self._ask(instance, turn, decision)
+            if refusal is not None:
+                record.queue.settled(self.now, served=False)
+                wait_s = refusal.retry_after_s
+                self.fail(turn, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))
                 continue
-            record.queue.settled(self.now, served=False)
-            # Behind a probe nothing can wait: the door lets one message in while the breaker is half-open.
-            assert not decision.probing
-            self.forget(turn)
-            wait_s = decision.retry_after_s
-            self.fail(turn, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))
+            permit = record.breaker.admit(self.now)
+            assert instance is not None
+            assert isinstance(permit, Permit)
+            self._ask(instance, turn, permit)
 
     def _ask(self, instance: Instance, turn: Turn, permit: Permit) -> None:
         turn.permit, turn.instance, turn.asked = permit, instance.name, self.now
@@ -152,8 +159,12 @@ class Desk:
             self.do(WakeAt(at, SWEEP))
 
     def close(self, turn: Turn, outcome: str, *, ok: bool | None, message: str = "") -> None:
-        """End a turn (done, cancelled, or an error code), settle its permit and let the next one in."""
+        """End a turn (done, cancelled, or an error code), settle its permit and let the next one in.
+
+        One that failed before a word of its reply had come may be asked again instead.
+        """
         record = self.bots[turn.bot]
+        permit = turn.permit
         if outcome == "done" and turn.signal_s is None:
             turn.signal_s = self.now - turn.asked
         self.forget(turn, served=ok is not None and outcome not in DROPPED, dropped=outcome in DROPPED)
@@ -165,17 +176,69 @@ class Desk:
             self.save_reply(turn, outcome)
             self.publish(turn.session, End(turn.turn, turn.cid, outcome, turn.chars))
             self._settled(turn, outcome)
-        else:
+            self._recovered(turn, done=outcome == "done")
+        elif not self._try_again(record, turn, outcome):
             self.fail(turn, outcome, message)
-        if turn.permit is not None:
-            self.moved(record, record.breaker.settle(turn.permit, self.now, ok=ok), message)
+        if permit is not None:
+            self.moved(record, record.breaker.settle(permit, self.now, ok=ok), message)
         self.dispatch(record)
+
+    def _try_again(self, record: BotRecord, turn: Turn, code: str) -> bool:
+        """Ask recovery whether a turn is worth another try, and let it rest until then."""
+        if turn.first_s is not None or turn.call is None or not self.steward.enabled("retries"):
+            return False
+        if code == "bot-silent":
+            return False  # It has taken its time already: whoever waits is to know.
+        decision = self.recovery.decide(turn.call, self.recovery.classifier.code(code), self.now)
+        if not isinstance(decision, Retry):
+            turn.call = None  # Given up, and counted.
+            return False
+        turn.instance, turn.permit, turn.lease, turn.signal_s = "", None, None, None
+        record.resting[turn.turn] = turn
+        self.sessions[turn.session].turns[turn.cid] = turn
+        self.wake(turn.session)
+        self.do(Record(Retried(turn.bot, turn.turn, code, decision.attempt, round(decision.delay_s, 6))))
+        self.do(WakeAt(self.now + decision.delay_s, f"retry:{turn.bot}:{turn.turn}"))
+        return True
+
+    def again(self, record: BotRecord, name: str) -> None:
+        """Let a turn that has rested wait for a place again."""
+        turn = record.resting.pop(name, None)
+        if turn is None:
+            return
+        queued = record.queue.offer(
+            turn, self.now, size=len(turn.text), priority=Priority.RETRY, deadline=turn.begin_by
+        )
+        if isinstance(queued, Refusal):
+            self.forget(turn)
+            self.fail(turn, "busy", crowded(record, queued), queued.retry_after_s)
+            return
+        self.dispatch(record)
+        if record.queue:
+            self.sweep_at(turn.begin_by)
+
+    def _recovered(self, turn: Turn, *, done: bool) -> None:
+        if turn.call is None:
+            return
+        if done:
+            self.recovery.succeeded(turn.call, self.now)
+        else:
+            self.recovery.abandon(turn.call, self.now)
+        turn.call = None
 
     def fail(self, turn: Turn, code: str, message: str, retry_after_s: float | None = None) -> None:
         """Tell the session that a turn it waits for has failed; what arrived of the reply is kept."""
+        self.given_up(turn, code)
         self.save_reply(turn, "failed", message)
         self.publish(turn.session, Failed(turn.turn, turn.cid, code, message, retry_after_s))
         self._settled(turn, code)
+
+    def given_up(self, turn: Turn, code: str) -> None:
+        """Count a turn that is not tried any more."""
+        if turn.call is not None:
+            turn.call.deadline = self.now  # Nothing is to be tried any more.
+            self.recovery.decide(turn.call, self.recovery.classifier.code(code), self.now)
+            turn.call = None
 
     def forget(self, turn: Turn, *, served: bool = False, dropped: bool = False) -> None:
         """Take a turn off every list and give its place back.
@@ -192,7 +255,7 @@ class Desk:
             if record is not None:
                 record.queue.settled(self.now, served=served)
             self._let_go(instance)
-        elif record is not None:
+        elif record is not None and record.resting.pop(turn.turn, None) is None:
             record.queue.remove(turn)
         session = self.sessions[turn.session]
         session.turns.pop(turn.cid, None)
@@ -210,6 +273,18 @@ class Desk:
     def _settled(self, turn: Turn, outcome: str) -> None:
         took_s = round(self.now - turn.since, 6)
         self.acts.append(Record(TurnSettled(turn.bot, turn.turn, outcome, took_s, turn.first_s)))
+        if turn.permit is None or not turn.permit.probe:
+            self.steward.settled(outcome, turn.first_s)
+
+    def over_capacity(self, record: BotRecord, fact: UserSaid) -> Rejected | None:
+        """Refuse what would be more than the whole service can hold."""
+        waits = bool(record.queue) or record.freest() is None
+        refusal = self.steward.admit(self.now, self.bots.values(), chars=len(fact.text), waits=waits)
+        if refusal is None:
+            return None
+        wait_s = refusal.retry_after_s
+        said = f"the service is full ({refusal.said})"
+        return Rejected(fact.cid, "over-capacity", said, None if wait_s is None else round(wait_s, 3))
 
     # --- Bots and breakers --------------------------------------------------------------------------------------------
     def enrol(self, fact: BotWanted, breaker: CircuitBreaker) -> BotRecord:
@@ -241,7 +316,7 @@ class Desk:
         for instance in record.instances.values():
             if instance.retiring and instance.in_flight and len(record.active) < wanted:
                 instance.retiring = False  # Asked to stay before it had gone.
-        while len(record.active) < wanted:
+        while len(record.active) < wanted and self.steward.room(self.now):
             self.start(record, record.add(self.limit()))
         for instance in record.active[wanted:]:
             instance.retiring = True

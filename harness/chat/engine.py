@@ -20,7 +20,9 @@ from typing import Any, Final
 
 from harness.chat.caretaker import Caretaker
 from harness.chat.desk import Desk, crowded, unavailable
+from harness.chat.failures import add_codes
 from harness.chat.roster import BotRecord, Turn
+from harness.core.classifier import Classifier
 from harness.core.events import (
     Accepted,
     Act,
@@ -42,6 +44,7 @@ from harness.core.events import (
     Reply,
     SaveFailed,
     SaveMessage,
+    ServiceMode,
     UserCancelled,
     UserSaid,
     Welcome,
@@ -49,6 +52,8 @@ from harness.core.events import (
 from harness.core.moments import spread
 from harness.core.settings import Settings
 from harness.services.circuit_breaker import State
+from harness.services.health_score import Score
+from harness.services.recovery import Policy, Recovery, RecoveryConfig
 from harness.services.wait_queue import Priority, Refusal
 
 QUESTION: Final = ".q"
@@ -67,10 +72,15 @@ _PROBING_RETRY_S: Final = 0.5
 class Engine:
     """Everything that the chat service decides. ``epoch`` is different at every start: it makes ids unique."""
 
-    def __init__(self, settings: Settings, *, epoch: str, seed: int = 0) -> None:
-        """Start with no bots and no sessions; waits that are spread by chance are thrown from ``seed``."""
+    def __init__(self, settings: Settings, *, epoch: str, seed: int = 0, recovery: Recovery | None = None) -> None:
+        """Start with no bots and no sessions; waits that are spread by chance are thrown from ``seed``.
+
+        ``recovery`` decides about turns that fail; who gives one shares its figures with other things that fail.
+        """
         self._settings = settings
-        self._desk = Desk(settings, epoch=epoch, rng=random.Random(seed))
+        dice = random.Random(seed)
+        recovery = recovery or Recovery(recovery_of(settings), add_codes(Classifier()), dice=dice)
+        self._desk = Desk(settings, epoch=epoch, rng=dice, recovery=recovery)
         self._rules: dict[type[Fact], Callable[[Any], None]] = {
             UserSaid: self._user_said,
             Recalled: self._recalled,
@@ -95,6 +105,31 @@ class Engine:
     def statuses(self, now: float) -> list[BotStatus]:
         """Give the newest state of every bot."""
         return [record.status(now) for record in self._desk.bots.values()]
+
+    def mode(self, now: float) -> ServiceMode:
+        """Give how the whole is, as clients see it."""
+        return self._desk.steward.mode(now)
+
+    def capacity(self, now: float) -> dict[str, object]:
+        """Give the document of ``GET /api/capacity``: the limits of the whole, and each bot's."""
+        desk = self._desk
+        desk.steward.look(now, desk.bots.values())
+        bots = {record.bot: record.load(now) for record in desk.bots.values()}
+        return {**desk.steward.capacity.report(now).as_json(), "bots": bots}
+
+    def score(self, now: float) -> Score | None:
+        """Give the newest health score; None before the first tick."""
+        del now
+        return self._desk.steward.score
+
+    def enabled(self, feature: str) -> bool:
+        """Whether a feature of the service is on."""
+        return self._desk.steward.enabled(feature)
+
+    @property
+    def recovery(self) -> Recovery:
+        """What decides about failures, with its figures."""
+        return self._desk.recovery
 
     # --- Users --------------------------------------------------------------------------------------------------------
     def _user_said(self, fact: UserSaid) -> None:
@@ -124,6 +159,7 @@ class Engine:
             desk.do(Reply(fact.conn, busy), Record(Refused(fact.bot, fact.cid, busy.code)))
             return
         session.turns[fact.cid] = turn
+        turn.call = desk.recovery.begin(fact.bot, desk.now, deadline=within, keyed=True)
         desk.wake(fact.session)
         desk.do(SaveMessage(mid, fact.session, "user", fact.cid, fact.text, "accepted"))
         desk.publish(fact.session, Accepted(fact.cid, mid, name, fact.text))
@@ -141,11 +177,16 @@ class Engine:
             return Rejected(fact.cid, "too-long", said)
         if record is None:
             return Rejected(fact.cid, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
+        if not self._desk.steward.enabled("messages"):
+            return self._desk.steward.closed(fact.cid, self._desk.now)
         wait_s = self._desk.pace.take(self._desk.now, fact.session)
         if wait_s > 0:
             wait_s = spread(wait_s, self._desk.rng)
             said = f"you are sending faster than {self._settings.session_rate_per_s:g} messages a second: slow down"
             return Rejected(fact.cid, "rate-limited", said, _rounded(wait_s))
+        full = self._desk.over_capacity(record, fact)
+        if full is not None:
+            return full
         self._desk.cool(record)
         refusal = record.breaker.peek(self._desk.now)
         if refusal is not None and not refusal.probing:
@@ -175,6 +216,7 @@ class Engine:
             desk.forget(turn)
             desk.fail(turn, "busy", crowded(record, queued), _rounded(queued.retry_after_s))
             return
+        turn.call = desk.recovery.begin(fact.bot, desk.now, deadline=within, keyed=True)
         desk.sweep_at(within)
         desk.dispatch(record)
 
@@ -236,7 +278,7 @@ class Engine:
         turn.deadline = desk.now + settings.reply_silence_max_s
         if turn.permit is not None and turn.permit.probe:
             desk.bots[turn.bot].breaker.renew(turn.permit, desk.now)
-        if desk.now >= turn.checkpoint:
+        if desk.now >= turn.checkpoint and desk.steward.enabled("checkpoints"):
             turn.checkpoint = desk.now + settings.checkpoint_s
             turn.pieces = [turn.reply]
             desk.save_reply(turn, "streaming")
@@ -267,6 +309,7 @@ class Engine:
         record = None if turn is None else desk.bots[turn.bot]
         if turn is not None and record is not None:
             desk.forget(turn)
+            desk.given_up(turn, "not-saved")
             if turn.permit is not None:
                 desk.call_off(turn)
                 desk.moved(record, record.breaker.settle(turn.permit, desk.now, ok=None), "")
@@ -279,6 +322,11 @@ class Engine:
             desk.publish(fact.session, Failed(name, fact.cid, "not-saved", said))
         if record is not None:
             desk.dispatch(record)
+
+
+def recovery_of(settings: Settings) -> RecoveryConfig:
+    """Give what the chat's settings say about trying again."""
+    return RecoveryConfig(policy=Policy(attempts_max=settings.attempts_max))
 
 
 def _rounded(wait_s: float | None) -> float | None:

@@ -14,6 +14,7 @@ from harness.chat.session_log import SessionLog
 from harness.core.events import BotStatus, Options
 from harness.services.circuit_breaker import CircuitBreaker, Permit, State
 from harness.services.concurrency_limit import ConcurrencyLimit, Lease
+from harness.services.recovery import Call
 from harness.services.wait_queue import WaitQueue
 
 
@@ -35,6 +36,8 @@ class Turn:
     """The process that works on it; empty while it waits."""
     asked: float = 0.0
     """When the bot was asked."""
+    call: Call | None = None
+    """What recovery knows of it."""
     permit: Permit | None = None
     lease: Lease | None = None
     signal_s: float | None = None
@@ -89,6 +92,8 @@ class BotRecord:
     instances: dict[str, Instance] = field(default_factory=dict)
     restarts: int = 0
     why: str = ""
+    resting: dict[str, Turn] = field(default_factory=dict)
+    """Turns that failed before a word of their reply had come, until they are asked again."""
     _named: int = 0
 
     @property
@@ -127,6 +132,21 @@ class BotRecord:
                 found = instance
         return found
 
+    def load(self, now: float) -> dict[str, object]:
+        """Give how busy it is, as ``GET /api/capacity`` shows it; times in seconds."""
+        active = self.active
+        places = sum(instance.limit.limit for instance in active if instance.state == "online")
+        return {
+            "instances": len(active),
+            "places": places,
+            "in_flight": self.in_flight,
+            "utilisation": round(self.in_flight / places, 4) if places else None,
+            "queued": len(self.queue),
+            "resting": len(self.resting),
+            "oldest_age_s": round(self.queue.oldest_age_s(now), 3),
+            "eta_s": round(self.queue.eta_s(now), 3),
+        }
+
     def status(self, now: float, state: str = "") -> BotStatus:
         """Give the newest state as clients see it."""
         wait = self.breaker.retry_after_s(now)
@@ -139,7 +159,7 @@ class BotRecord:
             pid=next((instance.pid for instance in self.instances.values()), None),
             restarts=self.restarts,
             in_flight=self.in_flight,
-            queued=len(self.queue),
+            queued=len(self.queue) + len(self.resting),
             why=self.why if self.state != "online" or self.breaker.state is not State.CLOSED else "",
             instances=len(self.active),
         )

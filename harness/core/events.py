@@ -169,6 +169,41 @@ class SaveFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Began:
+    """The service is there: from now on it looks after itself once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Felt:
+    """What the machine feels like; ``cpu_share`` is of one core, None if nobody could tell."""
+
+    store_ok: bool
+    loop_lag_s: float
+    memory_bytes: int
+    """Of the service and its bots together."""
+    cpu_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModeOrdered:
+    """A person decides the mode for ``ttl_s`` seconds: full, degraded, maintenance; "auto" lets go of it."""
+
+    mode: str
+    author: str
+    reason: str = ""
+    ttl_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOrdered:
+    """A person changes a limit of the whole at run time; None: not limited."""
+
+    limit: str
+    allowed: float | None
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """A timer that the engine asked for rang."""
 
@@ -192,6 +227,10 @@ Fact = (
     | Recalled
     | UserCancelled
     | SaveFailed
+    | Began
+    | Felt
+    | ModeOrdered
+    | LimitOrdered
     | Woke
 )
 
@@ -278,8 +317,24 @@ class BotStatus:
     """Processes of this bot, without those on their way out."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceMode:
+    """How the whole is. Not part of any session's log: only the newest counts.
+
+    ``mode`` is full, degraded or maintenance; ``level`` unknown, good, degraded or critical; ``off`` are the features
+    that are switched off; ``retry_after_s`` the seconds until maintenance ends by itself.
+    """
+
+    mode: str
+    level: str
+    score: float | None
+    off: tuple[str, ...]
+    why: str
+    retry_after_s: float | None = None
+
+
 LoggedFrame = Accepted | Begin | Delta | End | Failed
-Frame = LoggedFrame | Rejected | BotStatus
+Frame = LoggedFrame | Rejected | BotStatus | ServiceMode
 
 
 # --- Acts of the engine ---------------------------------------------------------------------------------------------
@@ -382,9 +437,9 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class TellAll:
-    """Hand the newest state of a bot to every client."""
+    """Hand the newest state of a bot, or of the whole, to every client."""
 
-    status: BotStatus
+    status: BotStatus | ServiceMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -585,6 +640,69 @@ class LimitMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """A turn failed with ``code`` before a word of its reply had come, and is asked again after ``delay_s``."""
+
+    bot: str
+    turn: str
+    code: str
+    attempt: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A bot gets another number of processes; ``limited_by`` names what held a larger change back."""
+
+    bot: str
+    before: int
+    after: int
+    reason: str
+    limited_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelMoved:
+    """The level of the health score changed; ``worst`` names the components that are low."""
+
+    before: str
+    after: str
+    score: float
+    worst: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSwitched:
+    """A feature was switched off or came back, because of a level or an order."""
+
+    feature: str
+    on: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModeMoved:
+    """The mode of the service changed; ``seq`` counts from 1 without gaps, ``author`` is empty if nobody ordered it."""
+
+    seq: int
+    before: str
+    after: str
+    cause: str
+    author: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityChanged:
+    """Somebody changed a limit of the whole."""
+
+    limit: str
+    before: float | None
+    after: float | None
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
 class BotSeen:
     """The life of a bot's process: "started", "ready", "gone"."""
 
@@ -665,7 +783,20 @@ class Noted:
     text: str
 
 
-ServiceFact = Admitted | Refused | TurnSettled | BreakerMoved | LimitMoved | BotSeen
+ServiceFact = (
+    Admitted
+    | Refused
+    | TurnSettled
+    | Retried
+    | BreakerMoved
+    | LimitMoved
+    | Scaled
+    | LevelMoved
+    | FeatureSwitched
+    | ModeMoved
+    | CapacityChanged
+    | BotSeen
+)
 RunFact = (
     CaseStarted
     | CaseEnded
@@ -705,8 +836,14 @@ _RUN_FACTS: Final[tuple[type[RunFact], ...]] = (
     Admitted,
     Refused,
     TurnSettled,
+    Retried,
     BreakerMoved,
     LimitMoved,
+    Scaled,
+    LevelMoved,
+    FeatureSwitched,
+    ModeMoved,
+    CapacityChanged,
     BotSeen,
     FaultArmed,
     FaultDelivered,
@@ -726,7 +863,7 @@ def kind_of(fact: type[object]) -> str:
 KINDS: Final[Mapping[str, type[RunFact]]] = {kind_of(fact): fact for fact in _RUN_FACTS}
 """The journal's vocabulary: kind -> class."""
 NAME_OF: Final[Mapping[type[object], str]] = {
-    cls: kind_of(cls) for cls in (*_RUN_FACTS, Accepted, Begin, Delta, End, Failed, Rejected, BotStatus)
+    cls: kind_of(cls) for cls in (*_RUN_FACTS, Accepted, Begin, Delta, End, Failed, Rejected, BotStatus, ServiceMode)
 }
 """Class -> kind, for facts and frames alike, worked out once: this is on the path of every message."""
 

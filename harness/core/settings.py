@@ -9,8 +9,12 @@ Why   one place to see what is bounded, and by how much
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 from harness.errors import ScenarioError
+
+TASKS_PER_S_MAX: Final = 100_000
+"""So many moments of a second are remembered at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,22 @@ class Settings:
     """Messages that one session may send at once."""
     bots_max: int = 32
     """Bots that may run at once."""
+    attempts_max: int = 3
+    """How often a message is asked of its bot, the first time included, as long as nothing of a reply has come."""
+    instances_max: int = 1
+    """Processes that one bot may have: above 1 it is scaled by how busy they are."""
+    instance_utilisation: float = 0.7
+    """Share of its places that a process is to have in use; above it another one is started."""
+    scale_down_window_s: float = 300.0
+    """Seconds for which fewer processes must have been enough before one is ended."""
+    tasks_per_s_max: int = 5_000
+    """Messages that are taken on in any second, for all bots together."""
+    waiting_max: int = 10_000
+    """Messages that may wait, for all bots together."""
+    waiting_chars_max: int = 64_000_000
+    """Characters of those messages."""
+    memory_bytes_max: int = 4_000_000_000
+    """Bytes of memory (PSS where the system tells, else RSS) that the service and its bots may use together."""
     text_chars_max: int = 32_000
     """Characters in one message."""
     reply_chars_max: int = 1_000_000
@@ -70,3 +90,7 @@ class Settings:
             value = getattr(self, field.name)
             if not 0 < value < float("inf"):
                 raise ScenarioError(f"{field.name} must be a number above 0, got {value}")
+        if self.instance_utilisation > 1:
+            raise ScenarioError(f"instance_utilisation must be at most 1, got {self.instance_utilisation}")
+        if self.tasks_per_s_max > TASKS_PER_S_MAX:
+            raise ScenarioError(f"tasks_per_s_max must be at most {TASKS_PER_S_MAX}, got {self.tasks_per_s_max}")

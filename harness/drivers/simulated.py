@@ -21,6 +21,7 @@ from harness.adapters.journal import Book
 from harness.chat.engine import Engine
 from harness.core.events import (
     Act,
+    Began,
     BotWanted,
     Entry,
     Fact,
@@ -77,7 +78,7 @@ class World:
         self.clock = Clockwork()
         self.crowd = Crowd(self, scenario, seed)
         self._scenario, self._seed, self._book = scenario, seed, book
-        self._engine = Engine(scenario.service, epoch=f"s{seed}")
+        self._engine = Engine(scenario.service, epoch=f"s{seed}", seed=seed)
         self._cast = Cast(self)
         self._wakes: dict[str, int] = {}
         self._store: dict[str, SaveMessage] = {}
@@ -91,6 +92,7 @@ class World:
         self._flush()
 
     def _play(self) -> None:
+        self.receive(Began())
         for bot in self._scenario.bots:
             for name in bot.names():
                 self.receive(BotWanted(name, bot.behaviour, dict(bot.options), self._seed))

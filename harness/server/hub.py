@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from harness.adapters.sqlite import Message
-from harness.core.events import NAME_OF, BotStatus, Delta, Frame, LoggedFrame
+from harness.core.events import NAME_OF, BotStatus, Delta, Frame, LoggedFrame, ServiceMode
 from harness.core.settings import Settings
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -260,9 +260,10 @@ class Hub:
         if connection is not None:
             connection.tell(encode(frame))
 
-    def tell_all(self, status: BotStatus) -> None:
-        """Hand the newest state of a bot to everybody who has said hello."""
+    def tell_all(self, status: BotStatus | ServiceMode) -> None:
+        """Hand the newest state of a bot, or of the whole, to everybody who has said hello."""
         text = encode(status)
+        about = status.bot if isinstance(status, BotStatus) else ""
         for connection in self.connections.values():
             if connection.welcomed:
-                connection.tell_status(status.bot, text)
+                connection.tell_status(about, text)

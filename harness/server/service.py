@@ -296,9 +296,10 @@ class Service:
 
     def _tell_all(self, act: TellAll, at: float) -> None:
         del at
-        if act.status.state == "stopped":
-            self.metrics.forget(act.status.bot)
-        self.hub.tell_all(act.status)
+        status = act.status
+        if isinstance(status, BotStatus) and status.state == "stopped":
+            self.metrics.forget(status.bot)
+        self.hub.tell_all(status)
 
     def _to_bot(self, act: ToBot, at: float) -> None:
         del at

@@ -75,6 +75,7 @@ SETTINGS = Settings(
     bot_start_max_s=4.0,
     bot_restart_min_s=1.0,
     bot_restart_max_s=3.0,
+    attempts_max=1,
 )
 
 
@@ -408,6 +409,7 @@ def test_opening_fails_what_was_queued(chat: Chat) -> None:
     acts = chat.die()
     assert [frame.code for frame in frames(acts, Failed)] == ["circuit-open"]
     told = of(acts, TellAll)[-1].status
+    assert isinstance(told, BotStatus)
     assert (told.breaker, told.queued) == ("open", 0)
     assert [move.after for move in recorded(acts, BreakerMoved)] == ["open"]
 
@@ -510,7 +512,9 @@ def test_removing_a_bot_fails_its_turns_and_forgets_it(chat: Chat) -> None:
     assert [frame.code for frame in frames(acts, Failed)] == ["no-bot"] * 3
     assert of(acts, StopBot) == [StopBot("a")]
     assert of(acts, ForgetBot) == [ForgetBot("a")]
-    assert of(acts, TellAll)[-1].status.state == "stopped"
+    told = of(acts, TellAll)[-1].status
+    assert isinstance(told, BotStatus)
+    assert told.state == "stopped"
     assert chat.engine.statuses(chat.now) == []
 
 

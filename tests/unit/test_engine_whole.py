@@ -1,0 +1,381 @@
+"""What the engine does about the whole: retries, capacity, the health score's mode, processes of a bot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.core.events import (
+    Act,
+    Began,
+    BotEnded,
+    BotFailed,
+    BotGone,
+    BotReady,
+    BotSaid,
+    BotStarted,
+    BotUnwanted,
+    CapacityChanged,
+    End,
+    Failed,
+    FeatureSwitched,
+    Felt,
+    LevelMoved,
+    LimitMoved,
+    LimitOrdered,
+    ModeMoved,
+    ModeOrdered,
+    Rejected,
+    Reply,
+    Retried,
+    SaveMessage,
+    Scaled,
+    ServiceMode,
+    StartBot,
+    StopBot,
+    TellAll,
+    ToBot,
+    UserCancelled,
+    Woke,
+)
+from harness.core.settings import Settings
+from harness.errors import ScenarioError
+from tests.unit.test_engine import SETTINGS, Chat, frames, of, only, recorded
+
+CALM = replace(SETTINGS, attempts_max=3, breaker_failures_max=50, queue_max=100, turns_max=10, answer_within_s=100.0)
+
+
+def chat_with(**changes: Any) -> Chat:
+    chat = Chat(replace(CALM, **changes))
+    chat.launch()
+    return chat
+
+
+def rejected(acts: list[Act]) -> Rejected:
+    frame = only(acts, Reply).frame
+    assert isinstance(frame, Rejected)
+    return frame
+
+
+def come_back(chat: Chat) -> list[Act]:
+    chat.wait(1.0)
+    chat.do(BotStarted("a", 8))
+    return chat.do(BotReady("a"))
+
+
+# --- Trying again ---------------------------------------------------------------------------------------------------
+def test_a_turn_whose_bot_died_before_a_word_is_asked_again_under_its_name() -> None:
+    chat = chat_with()
+    turn = chat.asked()
+    acts = chat.die()
+    assert frames(acts, Failed) == []
+    (retried,) = recorded(acts, Retried)
+    assert (retried.turn, retried.code, retried.attempt) == (turn, "bot-gone", 2)
+    assert chat.status().queued == 1
+    assert [act.turn for act in of(come_back(chat), ToBot)] == [turn]
+    assert frames(chat.do(BotEnded("a", turn)), End)
+    report = chat.engine.recovery.report(chat.now)
+    assert (report.recovered, report.failed) == (1, 0)
+
+
+def test_a_turn_of_which_something_was_read_is_not_asked_again() -> None:
+    chat = chat_with()
+    turn = chat.asked()
+    chat.do(BotSaid("a", turn, "half"))
+    assert [frame.code for frame in frames(chat.die(), Failed)] == ["bot-gone"]
+
+
+def test_it_is_not_tried_more_often_than_allowed() -> None:
+    chat = chat_with(attempts_max=2)
+    turn = chat.asked()
+    first = chat.do(BotFailed("a", turn, "overloaded", "later please"))
+    assert recorded(first, Retried)
+    chat.wait(1.0)
+    assert [frame.code for frame in frames(chat.do(BotFailed("a", turn, "overloaded", "no")), Failed)] == ["overloaded"]
+    assert chat.engine.recovery.report(chat.now).given_up == {"attempts": 1}
+
+
+def test_a_failure_that_would_come_again_is_told_at_once() -> None:
+    chat = chat_with()
+    assert frames(chat.do(BotFailed("a", chat.asked(), "bad-question", "what?")), Failed)
+    report = chat.engine.recovery.report(chat.now)
+    assert report.unknown == 1
+
+
+def test_retries_are_a_small_share_of_the_calls() -> None:
+    chat = chat_with()
+    turns = [chat.asked() for _ in range(10)]
+    acts = [act for turn in turns for act in chat.do(BotFailed("a", turn, "overloaded", "no"))]
+    assert len(recorded(acts, Retried)) < 6
+    assert len(recorded(acts, Retried)) + len(frames(acts, Failed)) == 10
+
+
+def test_a_resting_turn_can_be_cancelled_or_lose_its_bot() -> None:
+    chat = chat_with()
+    one, two = chat.asked(), chat.asked()
+    for turn in (one, two):
+        chat.do(BotFailed("a", turn, "overloaded", "no"))
+    assert frames(chat.do(UserCancelled("s", one)), End)[0].state == "cancelled"
+    assert chat.do(Woke(f"retry:a:{one}")) == []
+    assert [frame.turn for frame in frames(chat.do(BotUnwanted("a")), Failed)] == [two]
+    assert chat.do(Woke(f"retry:a:{two}")) == []
+
+
+def test_a_resting_turn_for_which_there_is_no_room_any_more_fails_openly() -> None:
+    chat = chat_with(queue_max=5, turns_max=1)
+    turn = chat.asked()
+    chat.do(BotFailed("a", turn, "overloaded", "no"))
+    for _ in range(5):
+        chat.say()
+    chat.wait(4.0)
+    assert [frame.code for frame in frames(chat.acts, Failed) if frame.turn == turn] == ["busy"]
+
+
+def test_a_resting_turn_waits_behind_a_probe() -> None:
+    chat = chat_with(breaker_failures_max=2, breaker_cooldown_s=0.2, turns_max=5)
+    turn = chat.asked()
+    chat.do(BotFailed("a", turn, "overloaded", "no"))
+    chat.do(BotFailed("a", chat.asked(), "bad", "no"))
+    chat.now += 0.2
+    probe = chat.asked()
+    chat.acts.clear()
+    chat.do(Woke(f"retry:a:{turn}"))
+    assert of(chat.acts, ToBot) == []
+    assert [act.turn for act in of(chat.do(BotEnded("a", probe)), ToBot)] == [turn]
+
+
+# --- Pace and capacity ----------------------------------------------------------------------------------------------
+def test_a_session_that_sends_too_fast_is_told_when_to_go_on() -> None:
+    chat = chat_with(session_rate_per_s=2.0, session_burst=2)
+    chat.say()
+    chat.say()
+    refused = rejected(chat.say())
+    assert refused.code == "rate-limited"
+    assert refused.retry_after_s is not None
+    assert of(chat.say(session="other"), ToBot)
+    chat.wait(refused.retry_after_s)
+    assert of(chat.say(), ToBot)
+
+
+def test_a_bot_that_could_not_answer_in_time_refuses_at_the_door() -> None:
+    chat = chat_with(turns_max=1, answer_within_s=10.0)
+    for _ in range(3):
+        turn = chat.asked()
+        chat.wait(3.0)
+        chat.do(BotSaid("a", turn, "x"))
+        chat.do(BotEnded("a", turn))
+    chat.asked()
+    assert of(chat.say(), SaveMessage)
+    refused = rejected(chat.say())
+    assert refused.code == "busy"
+    assert "would wait about 9 s" in refused.message
+
+
+def test_a_bot_that_answers_ever_more_slowly_gets_fewer_turns_at_once() -> None:
+    chat = chat_with(turns_max=20, session_burst=10_000, session_rate_per_s=10_000.0)
+    for seconds in (0.1, 2.0):
+        for _ in range(10):
+            turns = [chat.asked() for _ in range(8)]
+            chat.wait(seconds)
+            for turn in turns:
+                chat.do(BotSaid("a", turn, "x"))
+                chat.do(BotEnded("a", turn))
+    moved = recorded(chat.acts, LimitMoved)
+    assert (moved[0].before, moved[0].cause) == (20, "queueing")
+    assert moved[0].after < 20
+
+
+def test_the_whole_takes_only_so_many_messages_a_second() -> None:
+    chat = chat_with(tasks_per_s_max=2)
+    chat.say()
+    chat.say()
+    refused = rejected(chat.say())
+    assert (refused.code, refused.message) == (
+        "over-capacity",
+        "the service is full (tasks_per_s: 2 of 2 in use; try again)",
+    )
+    chat.wait(1.0)
+    assert of(chat.say(), ToBot)
+
+
+def test_what_waits_is_limited_for_all_bots_together_and_a_limit_can_be_changed() -> None:
+    chat = chat_with(turns_max=1, waiting_max=1)
+    chat.say()
+    chat.say()
+    assert rejected(chat.say()).code == "over-capacity"
+    acts = chat.do(LimitOrdered("queue_count", 5, "ada"))
+    assert recorded(acts, CapacityChanged) == [CapacityChanged("queue_count", 1, 5, "ada")]
+    assert of(chat.say(), SaveMessage)
+    with pytest.raises(ValueError, match="there is no limit 'cows'"):
+        chat.do(LimitOrdered("cows", 5, "ada"))
+
+
+def test_memory_that_is_full_refuses_and_memory_that_nobody_reads_any_more_too() -> None:
+    chat = chat_with(memory_bytes_max=100)
+    chat.do(Felt(store_ok=True, loop_lag_s=0.0, memory_bytes=101))
+    assert "memory_bytes: 101 of 100" in rejected(chat.say()).message
+    chat.do(Felt(store_ok=True, loop_lag_s=0.0, memory_bytes=50))
+    assert of(chat.say(), ToBot)
+    chat.wait(11.0)
+    assert "memory_bytes: unknown" in rejected(chat.say()).message
+
+
+def test_the_report_says_how_full_everything_is() -> None:
+    chat = chat_with(turns_max=2)
+    for _ in range(3):
+        chat.say()
+    report = chat.engine.capacity(chat.now)
+    bots = report["bots"]
+    assert isinstance(bots, dict)
+    assert bots["a"]["queued"] == 1
+    assert (bots["a"]["places"], bots["a"]["in_flight"], bots["a"]["utilisation"]) == (2, 2, 1.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("instance_utilisation", 1.5), ("tasks_per_s_max", 200_000)])
+def test_settings_that_cannot_work_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ScenarioError, match=name):
+        Settings(**{name: value})
+
+
+# --- The mode -------------------------------------------------------------------------------------------------------
+def test_a_service_that_gets_sick_switches_off_what_is_missed_least_and_back_on_when_it_is_well() -> None:
+    chat = chat_with()
+    chat.do(Began())
+    chat.do(Felt(store_ok=True, loop_lag_s=0.0, memory_bytes=1_000, cpu_share=0.1))
+    for _ in range(5):
+        chat.do(BotEnded("a", chat.asked()))
+        chat.wait(1.0)
+    assert chat.engine.mode(chat.now).level == "good"
+    for _ in range(20):
+        chat.do(Felt(store_ok=False, loop_lag_s=0.0, memory_bytes=1_000))
+        chat.wait(1.0)
+    assert chat.engine.mode(chat.now).level == "critical"
+    assert not chat.engine.enabled("retries")
+    assert chat.engine.enabled("messages")
+    moved = recorded(chat.acts, LevelMoved)[-1]
+    assert (moved.after, moved.worst) == ("critical", "store")
+    assert recorded(chat.acts, ModeMoved)[0].after == "degraded"
+    told = of(chat.acts, TellAll)[-1].status
+    assert isinstance(told, ServiceMode)
+    assert "retries" in told.off
+    for _ in range(400):
+        chat.do(Felt(store_ok=True, loop_lag_s=0.0, memory_bytes=1_000, cpu_share=0.1))
+        chat.do(BotEnded("a", chat.asked()))
+        chat.wait(1.0)
+    assert chat.engine.mode(chat.now).mode == "full"
+    assert recorded(chat.acts, FeatureSwitched)[-1].on
+
+
+def test_without_retries_a_failure_is_told_at_once() -> None:
+    chat = chat_with()
+    chat.do(ModeOrdered("degraded", "ada", "we save our strength"))
+    assert frames(chat.do(BotFailed("a", chat.asked(), "overloaded", "no")), Failed)
+
+
+def test_maintenance_refuses_messages_with_its_reason_and_ends_by_itself() -> None:
+    chat = chat_with()
+    chat.do(Began())
+    acts = chat.do(ModeOrdered("maintenance", "ada", "new disks", 60.0))
+    moved = recorded(acts, ModeMoved)[0]
+    assert (moved.after, moved.author, moved.reason) == ("maintenance", "ada", "new disks")
+    refused = rejected(chat.say())
+    assert (refused.code, refused.retry_after_s) == ("maintenance", 60.0)
+    assert "new disks" in refused.message
+    chat.wait(61.0)
+    assert of(chat.say(), ToBot)
+    chat.do(ModeOrdered("maintenance", "ada", "again", 60.0))
+    chat.do(ModeOrdered("auto", "ada"))
+    assert of(chat.say(), ToBot)
+    with pytest.raises(ValueError, match="mode must be full, degraded, maintenance or auto"):
+        chat.do(ModeOrdered("fast", "ada", "please"))
+    with pytest.raises(ValueError, match="author"):
+        chat.do(ModeOrdered("full", " ", "please"))
+
+
+def test_while_checkpoints_are_off_a_reply_is_saved_at_its_end_only() -> None:
+    chat = chat_with()
+    chat.do(ModeOrdered("degraded", "ada", "slow disk"))
+    turn = chat.asked()
+    for _ in range(4):
+        chat.do(BotSaid("a", turn, "x"))
+        chat.wait(2.0)
+    assert turn not in chat.store
+    chat.do(BotEnded("a", turn))
+    assert chat.store[turn].text == "xxxx"
+
+
+# --- Processes of a bot ---------------------------------------------------------------------------------------------
+def grown(**changes: Any) -> Chat:
+    """A bot with one process whose places are all taken, one tick later."""
+    chat = chat_with(instances_max=3, turns_max=2, scale_down_window_s=5.0, **changes)
+    chat.do(Began())
+    chat.asked()
+    chat.asked()
+    chat.wait(1.0)
+    return chat
+
+
+def test_a_bot_whose_places_are_taken_gets_another_process() -> None:
+    chat = grown()
+    assert recorded(chat.acts, Scaled) == [Scaled("a", 1, 2, "above-target", "")]
+    assert of(chat.acts, StartBot)[-1].bot == "a~2"
+    chat.do(BotStarted("a~2", 9))
+    waiting = chat.say()
+    assert of(waiting, ToBot) == []
+    assert [act.bot for act in of(chat.do(BotReady("a~2")), ToBot)] == ["a~2"]
+    assert chat.status().instances == 2
+    assert chat.status().in_flight == 3
+
+
+def test_a_process_too_many_finishes_its_work_and_ends() -> None:
+    chat = grown()
+    chat.do(BotStarted("a~2", 9))
+    chat.do(BotReady("a~2"))
+    turn = only(chat.say(), ToBot)
+    assert turn.bot == "a~2"
+    for first in [act for act in of(chat.acts, ToBot) if act.bot == "a"]:
+        chat.do(BotEnded("a", first.turn))
+    chat.acts.clear()
+    for _ in range(130):
+        chat.wait(1.0)
+        if chat.status().in_flight:
+            chat.do(BotSaid("a~2", turn.turn, "x"))
+        if recorded(chat.acts, Scaled):
+            break
+    (scaled,) = recorded(chat.acts, Scaled)
+    assert (scaled.before, scaled.after) == (2, 1)
+    assert of(chat.acts, StopBot) == []
+    acts = chat.do(BotEnded("a~2", turn.turn))
+    assert of(acts, StopBot) == [StopBot("a~2")]
+    chat.do(BotGone("a~2", "exit code 0"))
+    assert chat.do(BotSaid("a~2", turn.turn, "late")) == []
+    assert chat.status().breaker == "closed"
+
+
+def test_no_process_beyond_the_limit_of_the_whole() -> None:
+    chat = grown(bots_max=1)
+    assert recorded(chat.acts, Scaled) == []
+    assert chat.status().instances == 1
+
+
+def test_the_death_of_one_process_costs_the_turns_of_that_one() -> None:
+    chat = grown(attempts_max=1)
+    chat.do(BotStarted("a~2", 9))
+    chat.do(BotReady("a~2"))
+    turn = only(chat.say(), ToBot).turn
+    acts = chat.do(BotGone("a~2", "signal 9"))
+    assert [frame.turn for frame in frames(acts, Failed)] == [turn]
+    assert chat.status().state == "online"
+    assert chat.status().in_flight == 2
+    chat.acts.clear()
+    chat.wait(1.0)
+    assert of(chat.acts, StartBot)[0].bot == "a~2"
+
+
+def test_removing_a_bot_ends_all_its_processes() -> None:
+    chat = grown()
+    acts = chat.do(BotUnwanted("a"))
+    assert {act.bot for act in of(acts, StopBot)} == {"a", "a~2"}
+    assert chat.do(BotStarted("a~2", 9)) == [StopBot("a~2")]
