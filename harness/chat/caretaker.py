@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from harness.chat.desk import BUSY_RETRY_S, SWEEP, Desk
 from harness.chat.roster import BotRecord, Instance, Turn
@@ -38,7 +38,10 @@ from harness.core.events import (
     WakeAt,
     Woke,
 )
-from harness.services.circuit_breaker import BreakerConfig, CircuitBreaker, State
+from harness.services.circuit_breaker import BreakerConfig, CircuitBreaker, Outcome, State
+
+WINDOW_CALLS: Final = 100
+"""The calls to a bot that its breaker's rates are taken over."""
 
 
 class Caretaker:
@@ -68,6 +71,13 @@ class Caretaker:
         config = BreakerConfig(
             failures_max=settings.breaker_failures_max,
             cooldown_s=settings.breaker_cooldown_s,
+            cooldown_growth=settings.breaker_cooldown_growth,
+            cooldown_max_s=settings.breaker_cooldown_max_s,
+            calls_min=settings.breaker_calls_min,
+            window_calls=max(settings.breaker_calls_min, WINDOW_CALLS),
+            failure_rate=settings.breaker_failure_rate,
+            slow_rate=settings.breaker_slow_rate,
+            slow_s=settings.breaker_slow_s,
             # Every piece of a reply renews it, and silence ends a turn before: it is for what nobody has thought of.
             lease_s=settings.reply_silence_max_s + settings.bot_start_max_s,
         )
@@ -131,7 +141,7 @@ class Caretaker:
         instance.deaths += 1
         for turn in tuple(instance.in_flight.values()):
             said = f"{turn.bot} died in the middle of the reply ({fact.why}): send it again"
-            desk.close(turn, "bot-gone", ok=None, message=said)
+            desk.close(turn, "bot-gone", Outcome.CANCELLED, message=said)
         moves = record.breaker.fail(desk.now)
         if record.breaker.state is not State.OPEN:
             shortest_s, longest_s = settings.bot_restart_min_s, settings.bot_restart_max_s
@@ -152,7 +162,7 @@ class Caretaker:
         said = f"{instance.bot} broke the protocol: {fact.why}"
         for turn in tuple(instance.in_flight.values()):
             desk.call_off(turn)
-            desk.close(turn, "bot-garbled", ok=None, message=said)
+            desk.close(turn, "bot-garbled", Outcome.CANCELLED, message=said)
         desk.moved(record, record.breaker.fail(desk.now), said)
         desk.dispatch(record)
 
@@ -225,14 +235,15 @@ class Caretaker:
         for record in desk.bots.values():
             for turn in [turn for turn in _working(record) if turn.overdue_at <= desk.now]:
                 code, said = "bot-silent", f"said nothing for {settings.reply_silence_max_s:g} s"
-                ok: bool | None = False
+                call = Outcome.FAILURE
                 if desk.now >= turn.ends:
                     code, said = "reply-too-slow", f"had not finished after {settings.reply_max_s:g} s"
                 elif desk.now < turn.deadline:
                     # Most of the time was spent in the queue: that says nothing about the bot.
-                    code, said, ok = "reply-too-late", f"had not begun after {settings.answer_within_s:g} s", None
+                    code, said = "reply-too-late", f"had not begun after {settings.answer_within_s:g} s"
+                    call = Outcome.CANCELLED
                 desk.call_off(turn)
-                desk.close(turn, code, ok=ok, message=f"{turn.bot} {said}: send it again")
+                desk.close(turn, code, call, message=f"{turn.bot} {said}: send it again")
             for turn in record.queue.expired(desk.now):
                 desk.forget(turn)
                 said = f"{turn.bot} is busy: the message waited {settings.answer_within_s:g} s for a place"

@@ -40,7 +40,7 @@ from harness.core.events import (
     WakeAt,
 )
 from harness.core.settings import Settings
-from harness.services.circuit_breaker import CircuitBreaker, Permit, State, Transition
+from harness.services.circuit_breaker import CircuitBreaker, Outcome, Permit, State, Transition
 from harness.services.concurrency_limit import ConcurrencyConfig, ConcurrencyLimit, Kind
 from harness.services.rate_limit import TokenBucketConfig, TokenBuckets
 from harness.services.recovery import Recovery, Retry
@@ -120,6 +120,8 @@ class Desk:
 
     def dispatch(self, record: BotRecord) -> None:
         """Hand over what waits, as far as the bot, its limit and its breaker allow."""
+        if record.queue:
+            self.cool(record)
         while record.queue:
             refusal = record.breaker.peek(self.now)
             if refusal is not None and refusal.probing:
@@ -158,16 +160,16 @@ class Desk:
             self.next_sweep = at
             self.do(WakeAt(at, SWEEP))
 
-    def close(self, turn: Turn, outcome: str, *, ok: bool | None, message: str = "") -> None:
+    def close(self, turn: Turn, outcome: str, call: Outcome, *, message: str = "") -> None:
         """End a turn (done, cancelled, or an error code), settle its permit and let the next one in.
 
         One that failed before a word of its reply had come may be asked again instead.
         """
         record = self.bots[turn.bot]
-        permit = turn.permit
         if outcome == "done" and turn.signal_s is None:
             turn.signal_s = self.now - turn.asked
-        self.forget(turn, served=ok is not None and outcome not in DROPPED, dropped=outcome in DROPPED)
+        permit, signal_s = turn.permit, turn.signal_s
+        self.forget(turn, served=call is not Outcome.CANCELLED and outcome not in DROPPED, dropped=outcome in DROPPED)
         if outcome in ("done", "cancelled"):
             if outcome == "cancelled":
                 self.call_off(turn)
@@ -180,7 +182,8 @@ class Desk:
         elif not self._try_again(record, turn, outcome):
             self.fail(turn, outcome, message)
         if permit is not None:
-            self.moved(record, record.breaker.settle(permit, self.now, ok=ok), message)
+            # A call is slow until its first piece, not for as long as the text is.
+            self.moved(record, record.breaker.settle(permit, self.now, call, took_s=signal_s), message)
         self.dispatch(record)
 
     def _try_again(self, record: BotRecord, turn: Turn, code: str) -> bool:
@@ -350,16 +353,7 @@ class Desk:
         if not moves:
             return
         for move in moves:
-            moved = BreakerMoved(
-                bot=record.bot,
-                seq=move.seq,
-                before=move.before.value,
-                after=move.after.value,
-                cause=move.cause.value,
-                failures=move.failures,
-                cooldown_s=self.settings.breaker_cooldown_s,
-            )
-            self.do(Record(moved))
+            self.do(Record(_told(record.bot, move, why)))
         record.why = why
         self.watch_breaker(record)
         self.dispatch(record)  # Before telling: opening empties the queue, closing fills the places.
@@ -379,6 +373,34 @@ class Desk:
         wake = record.breaker.wake_at()
         if wake is not None:
             self.do(WakeAt(wake, f"breaker:{record.bot}"))
+
+
+def _told(bot: str, move: Transition, why: str) -> BreakerMoved:
+    """Write a change of a breaker down, with all that led to it."""
+    counts = move.counts
+    return BreakerMoved(
+        bot=bot,
+        seq=move.seq,
+        before=move.before.value,
+        after=move.after.value,
+        cause=move.cause.value,
+        failures=move.failures,
+        cooldown_s=move.cooldown_s,
+        signal=move.signal.value,
+        late_s=move.late_s,
+        generation=move.generation,
+        calls=counts.calls,
+        failed=counts.failed,
+        slow=counts.slow,
+        hung=counts.hung,
+        failure_rate=counts.failure_rate,
+        slow_rate=counts.slow_rate,
+        attempt=move.attempt,
+        ttl_s=move.ttl_s,
+        author=move.author,
+        config_version=move.config_version,
+        why=why,
+    )
 
 
 def crowded(record: BotRecord, refusal: Refusal) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from harness.chat.caretaker import Caretaker
-from harness.chat.desk import Desk, crowded, unavailable
+from harness.chat.desk import DROPPED, Desk, crowded, unavailable
 from harness.chat.failures import add_codes
 from harness.chat.roster import BotRecord, Turn
 from harness.core.classifier import Classifier
@@ -51,7 +51,7 @@ from harness.core.events import (
 )
 from harness.core.moments import spread
 from harness.core.settings import Settings
-from harness.services.circuit_breaker import State
+from harness.services.circuit_breaker import Outcome, State
 from harness.services.health_score import Score
 from harness.services.recovery import Policy, Recovery, RecoveryConfig
 from harness.services.wait_queue import Priority, Refusal
@@ -223,7 +223,7 @@ class Engine:
     def _user_cancelled(self, fact: UserCancelled) -> None:
         for turn in self._desk.session(fact.session).turns.values():
             if turn.turn == fact.turn:
-                self._desk.close(turn, "cancelled", ok=None)
+                self._desk.close(turn, "cancelled", Outcome.CANCELLED)
                 return
 
     # --- Clients ------------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class Engine:
         if turn.chars + len(fact.text) > settings.reply_chars_max:
             said = f"{turn.bot} said more than {settings.reply_chars_max:,} characters and was stopped"
             desk.call_off(turn)
-            desk.close(turn, "reply-too-long", ok=False, message=said)
+            desk.close(turn, "reply-too-long", Outcome.FAILURE, message=said)
             return
         if turn.first_s is None:
             turn.first_s, turn.signal_s = desk.now - turn.since, desk.now - turn.asked
@@ -276,7 +276,7 @@ class Engine:
         turn.pieces.append(fact.text)
         turn.chars += len(fact.text)
         turn.deadline = desk.now + settings.reply_silence_max_s
-        if turn.permit is not None and turn.permit.probe:
+        if turn.permit is not None:
             desk.bots[turn.bot].breaker.renew(turn.permit, desk.now)
         if desk.now >= turn.checkpoint and desk.steward.enabled("checkpoints"):
             turn.checkpoint = desk.now + settings.checkpoint_s
@@ -288,14 +288,15 @@ class Engine:
         turn = self._working(fact.bot, fact.turn)
         if turn is not None:
             self._desk.instances[fact.bot].deaths = 0
-            self._desk.close(turn, "done", ok=True)
+            self._desk.close(turn, "done", Outcome.SUCCESS)
 
     def _bot_failed(self, fact: BotFailed) -> None:
         turn = self._working(fact.bot, fact.turn)
         if turn is not None:
             # A bot may say anything, but not in the name of the service.
             code = "bot-failed" if fact.code in OWN_CODES else fact.code
-            self._desk.close(turn, code, ok=False, message=f"{turn.bot}: {fact.message}")
+            call = Outcome.THROTTLED if code in DROPPED else Outcome.FAILURE
+            self._desk.close(turn, code, call, message=f"{turn.bot}: {fact.message}")
 
     def _working(self, instance: str, turn: str) -> Turn | None:
         found = self._desk.instances.get(instance)
@@ -312,7 +313,7 @@ class Engine:
             desk.given_up(turn, "not-saved")
             if turn.permit is not None:
                 desk.call_off(turn)
-                desk.moved(record, record.breaker.settle(turn.permit, desk.now, ok=None), "")
+                desk.moved(record, record.breaker.settle(turn.permit, desk.now, Outcome.CANCELLED), "")
         if turn is not None and fact.turn.endswith(QUESTION):
             said = f"the message could not be saved ({fact.why}): nothing of it was kept, send it again later"
             session.log.blank(name)

@@ -617,7 +617,12 @@ class TurnSettled:
 
 @dataclass(frozen=True, slots=True)
 class BreakerMoved:
-    """A circuit breaker changed its state; ``seq`` counts each bot's changes from 1 without gaps."""
+    """A circuit breaker changed its state or its configuration; ``seq`` counts each bot's changes from 1 without gaps.
+
+    ``cause`` is the rule, ``signal`` the move; ``failures`` are those in a row. ``calls`` to ``hung`` are what the
+    window held; ``late_s`` says how long before it was noticed the change took effect. ``cooldown_s`` and ``ttl_s`` are
+    how long it lasts (0: no limit); ``why`` is what the service knew of the last failure.
+    """
 
     bot: str
     seq: int
@@ -626,6 +631,20 @@ class BreakerMoved:
     cause: str
     failures: int
     cooldown_s: float
+    signal: str = ""
+    late_s: float = 0.0
+    generation: int = 0
+    calls: int = 0
+    failed: int = 0
+    slow: int = 0
+    hung: int = 0
+    failure_rate: float | None = None
+    slow_rate: float | None = None
+    attempt: int = 0
+    ttl_s: float = 0.0
+    author: str = ""
+    config_version: int = 1
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

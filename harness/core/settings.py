@@ -25,6 +25,18 @@ class Settings:
     """Failures in a row that open a bot's circuit breaker."""
     breaker_cooldown_s: float = 30.0
     """Seconds an open breaker refuses calls before it lets a probe through."""
+    breaker_cooldown_growth: float = 1.0
+    """What that is multiplied by each time a breaker opens again without having closed."""
+    breaker_cooldown_max_s: float = 300.0
+    """The longest cooldown that this, or a bot's wish, may lead to, in seconds."""
+    breaker_calls_min: int = 20
+    """Calls to a bot before the next two rates count; they are taken over its last 100 calls, or so many."""
+    breaker_failure_rate: float = 0.8
+    """Share of failed calls that opens a bot's circuit breaker, also when successes come between."""
+    breaker_slow_rate: float = 0.8
+    """Share of slow calls that opens it; those that still wait for their first token count as soon as they are slow."""
+    breaker_slow_s: float = 20.0
+    """A call is slow when its first token, or the next sign of life, takes so many seconds."""
     reply_silence_max_s: float = 30.0
     """Seconds a bot may stay silent (before the first token, or between two) until its turn fails."""
     reply_max_s: float = 600.0
@@ -90,6 +102,10 @@ class Settings:
             value = getattr(self, field.name)
             if not 0 < value < float("inf"):
                 raise ScenarioError(f"{field.name} must be a number above 0, got {value}")
+            if field.name.endswith("_rate") and value > 1:
+                raise ScenarioError(f"{field.name} is a share and must be at most 1, got {value}")
+        if self.breaker_cooldown_growth < 1:
+            raise ScenarioError(f"breaker_cooldown_growth must be at least 1, got {self.breaker_cooldown_growth}")
         if self.instance_utilisation > 1:
             raise ScenarioError(f"instance_utilisation must be at most 1, got {self.instance_utilisation}")
         if self.tasks_per_s_max > TASKS_PER_S_MAX:

@@ -435,7 +435,7 @@ def test_no_restart_while_open_and_exactly_one_probe_after_it(chat: Chat) -> Non
     assert refused.retry_after_s == 0.5
     turn = only(acts, ToBot).turn
     moves = recorded(chat.do(BotEnded("a", turn)), BreakerMoved)
-    assert [(move.before, move.after, move.cause) for move in moves] == [("half-open", "closed", "proven")]
+    assert [(move.before, move.after, move.cause) for move in moves] == [("half-open", "closed", "probe-ok")]
     assert of(chat.say("p4"), ToBot)
 
 
@@ -445,7 +445,7 @@ def test_a_bad_probe_opens_it_again(chat: Chat) -> None:
     assert chat.status().breaker == "half-open"
     turn = chat.asked()
     moves = recorded(chat.do(BotFailed("a", turn, "c", "m")), BreakerMoved)
-    assert [move.cause for move in moves] == ["relapsed"]
+    assert [(move.signal, move.cause) for move in moves] == [("relapsed", "probe-failed")]
 
 
 def test_a_probe_that_hangs_is_failed_by_silence(chat: Chat) -> None:
