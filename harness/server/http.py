@@ -27,7 +27,7 @@ from harness.core.decode import decode
 from harness.core.events import BotUnwanted, BotWanted, ForgetBot
 from harness.core.scenario import NAME
 from harness.errors import HarnessError, ScenarioError, StoreError
-from harness.exporters import prometheus
+from harness.exporters import openmetrics, prometheus
 from harness.server.assets import openapi
 from harness.server.behaviours import Behaviours
 from harness.server.origin import same_origin
@@ -201,8 +201,9 @@ class Api:
 
     async def _metrics(self, request: Request) -> Response:
         _query(request)
-        text = prometheus.render(self._service.metrics.series(self._service.gauges()))
-        return Response(text, headers={"content-type": prometheus.MEDIA_TYPE})
+        kind = openmetrics if openmetrics.wanted(request.headers.get("accept", "")) else prometheus
+        text = kind.render(self._service.metrics.collect())
+        return Response(text, headers={"content-type": kind.MEDIA_TYPE, "vary": "Accept"})
 
 
 def error_response(status: int, code: str, message: str) -> Response:

@@ -56,10 +56,11 @@ from harness.core.events import (
 from harness.core.settings import Settings
 from harness.core.wire import Ask, Cancel
 from harness.errors import StoreError
+from harness.server import readings
 from harness.server.bots import Bots
 from harness.server.hub import Hub
 from harness.server.recent import recent
-from harness.services.metrics import Gauges, Metrics
+from harness.services.metrics import Metrics
 
 SOURCE: Final = "service"
 TRUST_S: Final = 5.0
@@ -102,7 +103,6 @@ class Service:
         """When the store last kept something."""
         self.store_problem = ""
         self.loop_lag_s = 0.0
-        self._since = monotonic()
         self._engine = Engine(settings, epoch=epoch)
         self._bots: Bots | None = None
         self._breaker_log, self._journal = breaker_log, journal
@@ -131,6 +131,7 @@ class Service:
             StartBot: self._start_bot,
             StopBot: self._stop_bot,
         }
+        readings.watch(self)
 
     def connect(self, bots: Bots) -> None:
         """Know the processes; they in turn hand their facts to ``handle``."""
@@ -186,16 +187,10 @@ class Service:
         """Whether a process of this name is there, be it the last moments of one that was removed."""
         return self._running.busy(bot)
 
-    def gauges(self) -> Gauges:
-        """Give what only the moment knows."""
-        return Gauges(
-            statuses=self.statuses(),
-            sockets=len(self.hub.connections),
-            unsaved=len(self._queue),
-            loop_lag_s=self.loop_lag_s,
-            uptime_s=monotonic() - self._since,
-            not_saved=self.not_saved,
-        )
+    @property
+    def waiting(self) -> int:
+        """Batches of acts that wait for the store."""
+        return len(self._queue)
 
     async def close(self, *, drain_max_s: float = 5.0) -> None:
         """Finish the commits, then hear nothing more. What still streams stays "streaming": the next start ends it."""

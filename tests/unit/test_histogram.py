@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.histogram import BUCKETS_MAX, SCALE, Histogram
+from harness.core.histogram_blob import pack, unpack
 from harness.core.stats import percentile
 
 TIMES = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e7)), max_size=80)
@@ -22,7 +23,7 @@ def wide(draw: st.DrawFn) -> list[float]:
     """Values of so many different sizes that buckets have to be joined, once or several times."""
     dice = random.Random(draw(st.integers(0, 2**32)))
     spread = draw(st.integers(1, 250))
-    return [10.0 ** dice.uniform(-spread, spread) for _ in range(draw(st.sampled_from([0, 3, 400, 900])))]
+    return [10.0 ** dice.uniform(-spread, min(spread, 38)) for _ in range(draw(st.sampled_from([0, 3, 400, 900])))]
 
 
 SHARES = (0.0, 0.5, 0.9, 0.95, 0.99, 1.0)
@@ -103,7 +104,88 @@ def test_a_copy_is_for_itself() -> None:
     assert first.n == 1
 
 
-@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+POWERS = tuple(2.0**power for power in range(-29, 64))
+
+
+@given(st.integers(-28, 62), st.sampled_from([0.0, -1.0, 1.0]), st.booleans())
+def test_the_count_up_to_a_power_of_two_is_exact_to_the_last_bit(power: int, step: float, coarse: bool) -> None:  # noqa: FBT001
+    counted = Histogram(1.1**n for n in range(-200, 600)) if coarse else Histogram()
+    before = counted.cumulative(POWERS)
+    bound = 2.0**power
+    value = bound if step == 0.0 else math.nextafter(bound, step * math.inf)
+    counted.record(value)
+    counts = [after - old for after, old in zip(counted.cumulative(POWERS), before, strict=True)]
+    assert counts == [int(value <= each) for each in POWERS]
+    assert (counted.scale < SCALE) == coarse
+
+
+@given(TIMES)
+def test_cumulative_counts_are_those_of_the_values(values: list[float]) -> None:
+    assert Histogram(values).cumulative(POWERS) == [sum(value <= each for value in values) for each in POWERS]
+
+
+@pytest.mark.parametrize("bound", [0.3, 0.0, 2.0**-30, -1.0, math.nan])
+def test_a_count_up_to_what_is_no_bound_is_refused(bound: float) -> None:
+    with pytest.raises(ValueError, match="no bound of a bucket"):
+        Histogram([1.0]).cumulative([bound])
+
+
+@settings(max_examples=50)
+@given(st.one_of(TIMES, wide()), st.one_of(TIMES, wide()))
+def test_what_came_since_a_copy_is_what_was_counted_since(first: list[float], then: list[float]) -> None:
+    counted = Histogram(first)
+    earlier = counted.copy()
+    for value in then:
+        counted.record(value)
+    since = counted.since(earlier)
+    expected = Histogram(then).coarsened(counted.scale)
+    assert (since.scale, since.n, since.zeros, since.counts) == (
+        counted.scale,
+        len(then),
+        expected.zeros,
+        expected.counts,
+    )
+    assert (earlier + since).counts == counted.counts
+    if then:
+        width = 2.0**2.0**-since.scale * (1 + 1e-9)
+        assert since.low <= min(then) <= max(since.low * width, 1e-9)
+        assert max(then) <= since.high <= max(max(then) * width, 1e-9)
+        assert since.total == pytest.approx(sum(then), rel=1e-6, abs=1e-6 * (1 + sum(first)))
+
+
+@pytest.mark.parametrize("later", [[], [1.0], [5.0, 5.0], [0.0, 1.0, 2.0, 3.0]])
+def test_one_that_was_started_anew_counts_as_a_whole(later: list[float]) -> None:
+    assert Histogram(later).since(Histogram([1.0, 1.0, 5.0, 0.0, 0.0])) == Histogram(later)
+    assert Histogram(later).since(Histogram(1.5**n for n in range(200))) == Histogram(later)
+
+
+def test_the_coarser_one_stays_as_it_is() -> None:
+    coarse = Histogram([1.0, 2.0]).coarsened(2)
+    assert coarse.scale == 2
+    assert coarse.coarsened(4) is coarse
+
+
+@settings(max_examples=50)
+@given(st.one_of(TIMES, wide()))
+def test_as_bytes_it_is_the_same(values: list[float]) -> None:
+    counted = Histogram(values)
+    assert state(unpack(pack(counted))) == state(counted)
+    assert unpack(pack(counted)).total == counted.total
+
+
+def test_a_hundred_latencies_are_a_few_bytes() -> None:
+    dice = random.Random(7)
+    assert len(pack(Histogram(dice.lognormvariate(0, 1) for _ in range(100)))) <= 250
+
+
+@pytest.mark.parametrize("change", [b"", b"short", b"\x80", b"\x02", b"\x02\x00", b"\x02\x05"])
+def test_bytes_that_are_no_histogram_are_refused(change: bytes) -> None:
+    blob = pack(Histogram([1.0, 2.0])) + change if change != b"short" and change else change
+    with pytest.raises(ValueError, match="no histogram"):
+        unpack(blob)
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, 2.0**129])
 def test_what_is_no_size_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="0 or more"):
         Histogram().record(value)

@@ -1,0 +1,109 @@
+"""Families: everything that the chat service counts, in one list.
+
+In    nothing
+Out   FAMILIES: each name with its kind, unit, help and labels
+Rule  one line a family; who has the number gives it with one more line (a handle's method, or ``Metrics.watch``)
+Why   rules, panels and pages name metrics: a name that is not in this list can be refused before anything runs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from harness.core.series import SERIES_MAX, Family, Kind
+
+OUTCOMES: Final = (
+    *("done", "cancelled", "circuit-open", "no-bot", "not-saved", "bot-gone", "bot-silent", "bot-garbled"),
+    *("reply-too-long", "reply-too-slow"),
+)
+"""How a turn can end in the service's own words."""
+OTHER_OUTCOME: Final = "bot-error"
+"""What a bot's own error codes are counted as: it may invent any number of them."""
+REFUSALS: Final = ("busy", "circuit-open", "empty", "too-long")
+"""Codes of refusals that start at 0; others appear with their first refusal."""
+TRANSITIONS: Final = (("closed", "open"), ("open", "half-open"), ("half-open", "closed"), ("half-open", "open"))
+"""Moves of a breaker that start at 0."""
+LIVES: Final = ("started", "ready", "gone")
+BOT_STATES: Final = ("starting", "online", "restarting")
+
+
+def _family(
+    kind: Kind, name: str, words: str, *labels: str, unit: str = "", series_max: int = SERIES_MAX
+) -> tuple[str, Family]:
+    made = Family(name=name, kind=kind, help=words, labels=labels, unit=unit, series_max=series_max)
+    return name, made
+
+
+def _counter(name: str, words: str, *labels: str, unit: str = "", each: int = 1) -> tuple[str, Family]:
+    return _family("counter", name, words, *labels, unit=unit, series_max=SERIES_MAX * each)
+
+
+def _gauge(name: str, words: str, *labels: str, unit: str = "", each: int = 1) -> tuple[str, Family]:
+    return _family("gauge", name, words, *labels, unit=unit, series_max=SERIES_MAX * each)
+
+
+FAMILIES: Final[Mapping[str, Family]] = dict(
+    [
+        # --- Turns
+        _counter(
+            "chat_turns_total",
+            "Accepted messages whose reply has ended, by outcome.",
+            *("bot", "outcome"),
+            each=len(OUTCOMES) + 1,
+        ),
+        _counter("chat_refused_total", "Messages refused at the door, by code.", "bot", "code", each=12),
+        _family(
+            "histogram",
+            "chat_reply_seconds",
+            "Seconds from the acceptance of a message to the end of its reply.",
+            "bot",
+            unit="seconds",
+        ),
+        _family(
+            "histogram",
+            "chat_first_token_seconds",
+            "Seconds from the acceptance of a message to the first piece of its reply.",
+            "bot",
+            unit="seconds",
+        ),
+        _gauge("chat_turns_in_flight", "Turns that a bot works on.", "bot"),
+        _gauge("chat_turns_queued", "Turns that wait for a bot.", "bot"),
+        _gauge("chat_messages_per_minute", "Turns of a bot that ended in the last 60 s.", "bot"),
+        _gauge(
+            "chat_error_ratio", "Share of a bot's turns that failed, of those of the last 60 s.", "bot", unit="ratio"
+        ),
+        _gauge("chat_service_messages_per_minute", "Turns of all bots that ended in the last 60 s."),
+        _gauge("chat_service_error_ratio", "Share of all turns that failed, of those of the last 60 s.", unit="ratio"),
+        # --- Bots and breakers
+        _gauge("chat_bots", "Bots by the state of their process.", "state"),
+        _gauge("chat_bot_restarts", "Restarts of a bot since it was launched.", "bot"),
+        _counter(
+            "chat_bot_life_total",
+            "Processes of a bot that were started, became ready, were gone.",
+            "bot",
+            "what",
+            each=3,
+        ),
+        _gauge("chat_breaker_state", "State of a bot's circuit breaker: 0 closed, 1 half-open, 2 open.", "bot"),
+        _counter(
+            "chat_breaker_transitions_total",
+            "Changes of state of a bot's circuit breaker.",
+            *("bot", "from", "to"),
+            each=12,
+        ),
+        # --- The service
+        _gauge("chat_sockets", "Open WebSockets."),
+        _gauge("chat_unsaved_batches", "Batches of acts that wait for the store."),
+        _counter("chat_not_saved_total", "Groups of rows that the store has refused."),
+        _gauge("chat_loop_lag_seconds", "How late the event loop woke up last time.", unit="seconds"),
+        _gauge("chat_uptime_seconds", "Seconds since the service started.", unit="seconds"),
+        # --- The metrics themselves
+        _counter("chat_metrics_overflow_total", "Label sets beyond a family's limit, counted together.", "family"),
+        _gauge("chat_recorder_series", "Series of which the recorder keeps a history."),
+        _counter("chat_recorder_refused_total", "New series that the recorder had no room for."),
+        _counter("chat_recorder_late_total", "Ticks of the recorder that came late, or after others were missed."),
+        _counter("chat_recorder_failures_total", "Times that history could not be written to disk."),
+        _gauge("chat_recorder_stored_bytes", "Bytes of history on disk.", unit="bytes"),
+    ]
+)
