@@ -79,16 +79,25 @@ class Histogram:
 
     def __add__(self, other: Histogram) -> Histogram:
         """Give a new histogram that counted everything that both have counted."""
-        result, finer = self.copy().coarsened(other.scale), other.coarsened(self.scale)
-        for key, count in finer.counts.items():
-            result.counts[key] = result.counts.get(key, 0) + count
-        result.n += other.n
-        result.zeros += other.zeros
-        result.total += other.total
-        result.low, result.high = min(self.low, other.low), max(self.high, other.high)
-        while len(result.counts) > BUCKETS_MAX:
-            result._coarsen()
-        return result
+        return Histogram.summed((self, other))
+
+    @classmethod
+    def summed(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """Give one that counted everything that all of them have counted."""
+        parts = list(histograms)
+        made = cls()
+        made.scale = min((part.scale for part in parts), default=SCALE)
+        counts = made.counts
+        for part in parts:
+            for key, count in part.coarsened(made.scale).counts.items():
+                counts[key] = counts.get(key, 0) + count
+            made.n += part.n
+            made.zeros += part.zeros
+            made.total += part.total
+            made.low, made.high = min(made.low, part.low), max(made.high, part.high)
+        while len(made.counts) > BUCKETS_MAX:
+            made._coarsen()
+        return made
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both counted the same; the sums may differ by the order in which floats were added."""
