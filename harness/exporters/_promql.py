@@ -12,6 +12,7 @@ differences that were really recorded. Over windows of many scrapes the two meet
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from harness.core.indicator import RATIO, Indicator, Match
@@ -19,6 +20,8 @@ from harness.core.indicator import RATIO, Indicator, Match
 _ACROSS: Final = {"min": "min", "max": "max"}
 _OVER_TIME: Final = {"min": "min_over_time", "max": "max_over_time", "avg": "avg_over_time"}
 _SPECIAL: Final = frozenset("\\.+*?()|[]{}^$")
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""What YAML does not take as it is."""
 
 
 def promql(of: Indicator) -> str:
@@ -77,8 +80,8 @@ def number(value: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """Write a text in quotes; JSON's escapes are among those that PromQL and YAML know."""
-    return json.dumps(text, ensure_ascii=False)
+    """Write a text in quotes, with escapes that JSON, YAML and PromQL read alike."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def _grouped(function: str, by: tuple[str, ...] | None, inner: str) -> str:
