@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Final, Literal
 
-from harness.core.indicator import Indicator, Labels, Observation
+from harness.core.indicator import Indicator
+from harness.core.series import Labels, Observation
 from harness.errors import ScenarioError
 
 Op = Literal[">", ">=", "<", "<="]

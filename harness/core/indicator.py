@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
+from harness.core.series import Labels
 from harness.errors import ScenarioError
 
-Labels = tuple[tuple[str, str], ...]
 Match = Mapping[str, tuple[str, ...]]
 """A label -> the values of which one must be there (or, in ``unless``, none)."""
 
@@ -101,18 +101,6 @@ class Indicator:
     def group(self, labels: Labels) -> Labels:
         """Give the label set under which a series is counted."""
         return labels if self.by is None else tuple(pair for pair in labels if pair[0] in self.by)
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What an indicator says of one label set.
-
-    ``n``: events (or samples of a gauge) that it rests on; ``coverage``: ticks seen of those expected, 0 to 1.
-    """
-
-    value: float
-    n: float = 1.0
-    coverage: float = 1.0
 
 
 def accepts(labels: Labels, match: Match, unless: Match) -> bool:

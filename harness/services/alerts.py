@@ -24,7 +24,7 @@ from math import inf, isfinite, isnan
 from typing import Final
 
 from harness.core.alert_rule import COMPARE, NO_DATA_ID, AlertRule
-from harness.core.indicator import Labels, Observation
+from harness.core.series import Labels, Observation
 from harness.errors import ScenarioError
 
 Observations = Mapping[str, Mapping[Labels, Observation]]

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.alert_rule import AlertRule, Op
-from harness.core.indicator import Indicator, Labels, Observation
+from harness.core.indicator import Indicator
+from harness.core.series import Labels, Observation
 from harness.exporters import prometheus_rules
 from harness.services.alerts import REPORTED_FIRING, AlertEngine
 from tests.oracles import oracle

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from harness.core.alert_rule import AlertRule
-from harness.core.indicator import Indicator, Labels, Observation, Selector
+from harness.core.indicator import Indicator, Selector
+from harness.core.series import Labels, Observation
 from harness.errors import ScenarioError
 from harness.services.alerts import NEXT, Alert, AlertEngine, AlertsConfig, Move, Signal, State
 
