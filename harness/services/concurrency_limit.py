@@ -7,10 +7,12 @@ Why   more calls than a bot can work on only wait inside it, where nobody sees t
 
     fixed       stays where it starts
     aimd        one more after a good window in which it was reached; a tenth less after a drop
-    gradient    judges the queue inside the bot: limit * (1 - usual / recent), both as times to the first token;
-                more below alpha, less above beta, a tenth less after a drop (TCP Vegas; Netflix concurrency-limits)
+    gradient    judges the queue inside the bot, by Little's law: calls per second * (recent - usual), both as times to
+                the first token; more below alpha, less above beta (TCP Vegas), a tenth less after a drop
 
-The signal is the time to the first token: the time to the last one would measure how much the bot had to say.
+The signal is the time to the first token: the time to the last one would measure how much the bot had to say. What is
+usual rises only where no queue can be to blame: while few calls run, at the floor, or in a probe, a window at half the
+limit. Otherwise a queue that lasts would become usual, and the limit would creep up for ever.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ from harness.core.moments import forward
 from harness.core.ranges import above_zero, at_least, between, whole
 
 Kind = Literal["fixed", "aimd", "gradient"]
-Cause = Literal["dropped", "queueing", "room"]
+Cause = Literal["dropped", "queueing", "room", "probe"]
 QUANTILE: Final = 0.9
+PROBE_SHARE: Final = 0.5
+"""What a probe leaves of the limit for one window."""
+QUEUEING_WEIGHT: Final = 6
+"""A window that shows a queue brings the next probe nearer by so many: perhaps it is the bot itself that got slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +57,8 @@ class ConcurrencyConfig:
     """The longest window, in seconds; one that has too few samples by then is thrown away."""
     memory: int = 10
     """Windows that the usual time looks back on."""
-    memory_queueing: int = 100
-    """The same for windows that show a queue: what overload looks like must not become usual soon."""
+    probe_every: int = 60
+    """Windows with the limit in the way, after which half of it is tried for one window; only with ``gradient``."""
     lease_max_s: float = 900.0
     """Seconds after which a lease that nobody settled is taken back."""
 
@@ -70,7 +76,7 @@ class ConcurrencyConfig:
         above_zero("window_min_s", self.window_min_s)
         at_least("window_max_s", self.window_max_s, self.window_min_s)
         whole("memory", self.memory, 1)
-        whole("memory_queueing", self.memory_queueing, self.memory)
+        whole("probe_every", self.probe_every, 1)
         above_zero("lease_max_s", self.lease_max_s)
 
 
@@ -97,6 +103,17 @@ class Moved:
     """The 90th percentile of the window."""
     usual_s: float | None = None
     """What it usually is."""
+    queue: float | None = None
+    """Calls that waited inside the bot."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """What was, before the limit was halved for a probe."""
+
+    limit: float
+    recent_s: float
+    rate_per_s: float
 
 
 class ConcurrencyLimit:
@@ -110,12 +127,13 @@ class ConcurrencyLimit:
         "_limit",
         "_numbers",
         "_peak",
+        "_probed",
         "_reached",
         "_samples",
         "_shrunk",
         "_since",
+        "_stale",
         "_usual_s",
-        "_windows",
     )
 
     def __init__(self, config: ConcurrencyConfig) -> None:
@@ -131,8 +149,9 @@ class ConcurrencyLimit:
         self._samples: list[float] = []
         self._peak = 0
         self._reached = False
-        self._usual_s = 0.0
-        self._windows = 0
+        self._usual_s: float | None = None
+        self._stale = 0
+        self._probed: _Probed | None = None
 
     @property
     def limit(self) -> int:
@@ -147,7 +166,7 @@ class ConcurrencyLimit:
     @property
     def usual_s(self) -> float | None:
         """The usual time to the first token, as the 90th percentile of a window; None as long as nothing is known."""
-        return self._usual_s if self._windows else None
+        return self._usual_s
 
     def try_acquire(self, now: float) -> Lease | None:
         """Take a place if there is one. ValueError if ``now`` is no finite number."""
@@ -156,9 +175,10 @@ class ConcurrencyLimit:
         self._last = now
         leases = self._leases
         count = len(leases) + 1
-        if count > self._limit:
-            self._reached = True
-            return None
+        if count + 1 > self._limit:
+            self._reached = True  # The last place, or none.
+            if count > self._limit:
+                return None
         self._peak = max(self._peak, count)
         self._numbers = number = self._numbers + 1
         lease = leases[number] = Lease(number, self._epoch, now)
@@ -206,62 +226,90 @@ class ConcurrencyLimit:
         """Shrink at once, but once only for all who were under way at the limit that was too high."""
         if lease.epoch < self._shrunk:
             return None
-        return self._move(self._limit * self._config.backoff, "dropped")
+        limit = self._limit if self._probed is None else self._probed.limit
+        return self._move(limit * self._config.backoff, "dropped")
 
     def _judge(self, now: float) -> Moved | None:
         """End the window if it is long and full enough, and draw the conclusion."""
         config = self._config
         age_s, count = now - self._since, len(self._samples)
         if count < config.samples_max and (count < config.samples_min or age_s < config.window_min_s):
-            if age_s > config.window_max_s:
-                self._begin()
-            return None
+            if age_s <= config.window_max_s:
+                return None
+            # Too few to judge by: the limit stays, or goes back to where it was.
+            return self._move(self._limit if self._probed is None else self._probed.limit, "room")
         self._samples.sort()
         recent_s = self._samples[math.ceil(QUANTILE * count) - 1]
-        if config.kind == "gradient":
-            return self._weigh(recent_s)
-        return self._move(self._limit + self._reached, "room", recent_s)
+        if config.kind == "aimd":
+            return self._move(self._limit + self._reached, "room", recent_s)
+        # So many were answered in no less than the time that one of them took, also if they came all at once.
+        rate_per_s = count / max(age_s, recent_s, 1e-9)
+        if self._probed is not None:
+            return self._learn(recent_s, self._probed)
+        return self._weigh(recent_s, rate_per_s)
 
-    def _weigh(self, recent_s: float) -> Moved | None:
-        """Compare the window with what is usual."""
-        limit = self._limit
-        usual_s = self._usual_s if self._windows else recent_s
-        queue = limit * (1.0 - usual_s / recent_s) if recent_s > usual_s else 0.0
-        step = max(1.0, math.log10(limit))
-        alpha, beta = min(3 * step, limit / 4), min(6 * step, limit / 2)
-        # At the floor there are no fewer calls to try, so whatever the bot takes is what it needs.
-        slow = queue > alpha and limit > self._config.floor
-        self._windows += 1
-        memory = self._config.memory_queueing if slow else min(self._windows, self._config.memory)
-        self._usual_s = usual_s + (recent_s - usual_s) / memory
+    def _weigh(self, recent_s: float, rate_per_s: float) -> Moved | None:
+        """Compare a window with what is usual."""
+        limit, config = self._limit, self._config
+        usual_s = recent_s if self._usual_s is None else self._usual_s
+        queue = min(limit, rate_per_s * max(0.0, recent_s - usual_s))
+        step, alpha, beta = _bounds(limit)
+        quiet = self._peak <= limit * PROBE_SHARE or limit <= config.floor
+        if quiet or recent_s < usual_s:
+            usual_s += (recent_s - usual_s) / config.memory
+        self._usual_s = usual_s
+        self._stale = 0 if quiet else self._stale + (QUEUEING_WEIGHT if queue > beta else self._reached)
+        if self._stale >= config.probe_every:
+            probed = _Probed(limit, recent_s, rate_per_s)
+            moved = self._move(limit * PROBE_SHARE, "probe", recent_s, queue)
+            self._probed = probed
+            return moved
         if queue > beta:
-            return self._move(limit - step, "queueing", recent_s)
+            return self._move(limit - step, "queueing", recent_s, queue)
         # A limit that was never reached is not in the way: raising it would only make it mean nothing.
-        return self._move(limit + step if queue < alpha and self._reached else limit, "room", recent_s)
+        return self._move(limit + step if queue < alpha and self._reached else limit, "room", recent_s, queue)
 
-    def _move(self, wanted: float, cause: Cause, recent_s: float | None = None) -> Moved | None:
+    def _learn(self, recent_s: float, probed: _Probed) -> Moved | None:
+        """End a probe: what half the limit took is usual, and what was more than that was a queue."""
+        self._usual_s = recent_s
+        self._stale = 0
+        queue = min(probed.limit, probed.rate_per_s * max(0.0, probed.recent_s - recent_s))
+        surplus = max(0.0, queue - _bounds(probed.limit)[2])
+        return self._move(max(self._limit, probed.limit - surplus), "probe", recent_s, queue)
+
+    def _move(
+        self, wanted: float, cause: Cause, recent_s: float | None = None, queue: float | None = None
+    ) -> Moved | None:
         """Set the limit, within its bounds, and begin a new window."""
-        before = self.limit
-        self._limit = min(max(wanted, float(self._config.floor)), float(self._config.ceiling))
+        before, config = self.limit, self._config
+        self._limit = min(max(wanted, float(config.floor)), float(config.ceiling))
+        after = self.limit
         moved = Moved(
             before=before,
-            after=self.limit,
+            after=after,
             cause=cause,
             in_flight_max=self._peak,
             samples=len(self._samples),
             recent_s=recent_s,
-            usual_s=self.usual_s,
+            usual_s=self._usual_s,
+            queue=queue,
         )
-        self._begin()
-        if self.limit == before:
-            return None
-        self._epoch += 1
-        if self.limit < before:
-            self._shrunk = self._epoch
-        return moved
-
-    def _begin(self) -> None:
-        """Begin a new window."""
         self._samples = []
         self._peak = len(self._leases)
         self._reached = False
+        self._probed = None
+        if after == before:
+            return None
+        self._epoch += 1
+        if after < before:
+            self._shrunk = self._epoch
+        return moved
+
+
+def _bounds(limit: float) -> tuple[float, float, float]:
+    """Give the step, and the queue below which the limit rises and above which it falls.
+
+    They grow with the logarithm of the limit, as in Vegas; a small limit is no excuse for a queue as long as itself.
+    """
+    step = max(1.0, math.log10(limit))
+    return step, min(3 * step, limit / 4), min(6 * step, limit / 2)

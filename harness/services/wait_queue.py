@@ -25,6 +25,8 @@ from harness.core.pace import Pace
 from harness.core.ranges import above_zero, at_least, between, whole
 
 T = TypeVar("T", bound=object)
+STALE_MAX: Final = 64
+"""Noted times of entries that are gone, beyond as many as wait, before they are swept out."""
 Reason = Literal["count", "size", "wait", "expired", "too-large"]
 
 
@@ -92,11 +94,12 @@ class Refusal:
 @dataclass(slots=True)
 class _Entry(Generic[T]):
     item: T
+    number: int
     priority: Priority
     size: int
     since: float
     until: float
-    waiting: bool = True
+    late: bool = False
 
 
 class WaitQueue(Generic[T]):
@@ -124,7 +127,7 @@ class WaitQueue(Generic[T]):
         self._lines: Final = tuple(OrderedDict[int, _Entry[T]]() for _ in Priority)
         self._entries: dict[int, _Entry[T]] = {}
         self._late: OrderedDict[int, _Entry[T]] = OrderedDict()
-        self._due: list[tuple[float, int, _Entry[T]]] = []
+        self._due: list[tuple[float, int, int]] = []
         self._numbers = 0
         self._size = 0
         self._last = -math.inf
@@ -164,6 +167,7 @@ class WaitQueue(Generic[T]):
         if math.isnan(deadline):
             raise ValueError("deadline must be a moment in seconds, got nan")
         now = self._check(item, now, size)
+        self._set_aside(now)
         config = self._config
         position = self._position(priority)
         eta_s = self._eta_s(now, position)
@@ -179,7 +183,7 @@ class WaitQueue(Generic[T]):
             return self._refuse("size", self._pace.each_s(now), eta_s)
         if priority is not Priority.SYSTEM and eta_s > config.wait_share * left_s:
             return self._refuse("wait", eta_s - config.wait_share * left_s, eta_s)
-        self._add(_Entry(item, priority, size, now, now + left_s))
+        self._add(item, now, now + left_s, size, priority)
         return Queued(position, eta_s)
 
     def take(self, now: float) -> T | None:
@@ -212,8 +216,7 @@ class WaitQueue(Generic[T]):
         entry = self._entries.get(id(item))
         if entry is None:
             return False
-        line = self._lines[entry.priority] if entry.waiting else self._late
-        del line[id(item)]
+        del (self._late if entry.late else self._lines[entry.priority])[id(item)]
         self._forget(id(item), entry)
         return True
 
@@ -239,7 +242,7 @@ class WaitQueue(Generic[T]):
 
     def wake_at(self) -> float | None:
         """When the time of the next one is up, at the earliest; None if nobody waits."""
-        while self._due and not self._due[0][2].waiting:
+        while self._due and not self._waits(self._due[0]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
@@ -251,7 +254,7 @@ class WaitQueue(Generic[T]):
         now = self._check(item, now, size)
         position = self._position(priority)
         eta_s = self._eta_s(now, position)
-        self._add(_Entry(item, priority, size, now, now + self._config.age_max_s))
+        self._add(item, now, now + self._config.age_max_s, size, priority)
         return Queued(position, eta_s)
 
     # --- Expected time ------------------------------------------------------------------------------------------------
@@ -281,28 +284,34 @@ class WaitQueue(Generic[T]):
     def _position(self, priority: Priority) -> int:
         return 1 + sum(len(line) for line in self._lines[: priority + 1])
 
-    def _add(self, entry: _Entry[T]) -> None:
-        key = id(entry.item)
-        self._entries[key] = self._lines[entry.priority][key] = entry
-        self._size += entry.size
+    def _add(self, item: T, now: float, until: float, size: int, priority: Priority) -> None:
         self._numbers += 1
-        heapq.heappush(self._due, (entry.until, self._numbers, entry))
+        key = id(item)
+        entry = _Entry(item, self._numbers, priority, size, now, until)
+        self._entries[key] = self._lines[priority][key] = entry
+        self._size += size
+        heapq.heappush(self._due, (until, self._numbers, key))
 
     def _forget(self, key: int, entry: _Entry[T]) -> None:
         del self._entries[key]
         self._size -= entry.size
-        entry.waiting = False
-        # What was taken or removed stays in the heap until its time; it must not outnumber those who wait.
-        if len(self._due) > 2 * len(self._entries) + 64:
-            self._due = [due for due in self._due if due[2].waiting]
+        # What was taken or removed leaves its time behind; those must not outnumber the ones who wait.
+        if len(self._due) > 2 * len(self._entries) + STALE_MAX:
+            self._due = [due for due in self._due if self._waits(due)]
             heapq.heapify(self._due)
 
+    def _waits(self, due: tuple[float, int, int]) -> bool:
+        """Whether the entry that this time was noted for is still there."""
+        entry = self._entries.get(due[2])
+        return entry is not None and entry.number == due[1]
+
     def _set_aside(self, now: float) -> None:
+        """Take those whose time is up out of their lines."""
         due = self._due
         while due and due[0][0] <= now:
-            entry = heapq.heappop(due)[2]
-            if entry.waiting:
-                entry.waiting = False
-                key = id(entry.item)
+            _, number, key = heapq.heappop(due)
+            entry = self._entries.get(key)
+            if entry is not None and entry.number == number:
                 del self._lines[entry.priority][key]
+                entry.late = True
                 self._late[key] = entry
