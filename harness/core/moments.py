@@ -16,6 +16,10 @@ SPREAD: Final = 0.5
 """By how much of itself a wait is made longer at most."""
 
 
+BEGINNING: Final = -1e300
+"""A moment before all others, and still a number: nothing that is no number is later."""
+
+
 def forward(now: float, last: float) -> float:
     """Give ``now``, or ``last`` if that is later; seconds. ValueError for NaN and infinity."""
     if not math.isfinite(now):

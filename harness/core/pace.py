@@ -12,8 +12,6 @@ when everything hangs, the pace falls without a single completion.
 
 from __future__ import annotations
 
-import math
-
 
 class Pace:
     """The pace of one group of places; ``memory`` is the number of completions that the average looks back on."""
@@ -26,8 +24,8 @@ class Pace:
         self._memory = memory
         self._places = 1
         self._place_s = 0.0
-        self._last = -math.inf
-        self._progress_at = -math.inf
+        self._last = 0.0
+        self._progress_at = 0.0
         self._service_s = 0.0
         self._settled = 0
 
@@ -42,9 +40,9 @@ class Pace:
         self._last = now
 
     def begin(self, now: float) -> None:
-        """One more runs."""
+        """One more runs; whoever calls has let time pass up to ``now`` before, if something ran."""
         if not self.running:
-            self._progress_at = now
+            self._progress_at = self._last = now
         self.running += 1
 
     def end(self, now: float, *, served: bool) -> None:

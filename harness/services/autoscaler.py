@@ -15,13 +15,12 @@ After Kubernetes' horizontal.go of autoscaling/v2.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from harness.core.moments import forward
+from harness.core.moments import BEGINNING, forward
 from harness.core.ranges import above_zero, between, whole
 from harness.core.scaling import PerBot, Proposal, Target, Whole, ceil, floor, propose, refuse
 
@@ -114,7 +113,7 @@ class Autoscaler:
         self._changes: deque[tuple[float, int]] = deque()
         self._current: int | None = None
         self._failures = 0
-        self._last = -math.inf
+        self._last = BEGINNING
 
     def decide(self, now: float, current: int, readings: Mapping[str, PerBot | Whole]) -> Decision:
         """Say how many bots there should be; a metric without a reading is missing.

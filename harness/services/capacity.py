@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Final, Literal
 
-from harness.core.moments import forward, spread
+from harness.core.moments import BEGINNING, forward, spread
 from harness.core.ranges import above_zero, between, whole
 
 Name = Literal["bots", "tasks_per_s", "memory_bytes", "queue_count", "queue_bytes", "queue_age_s"]
@@ -190,7 +190,7 @@ class Capacity:
         self._rng = rng
         self._book = _Book()
         self._tasks: deque[float] = deque()
-        self._last = -math.inf
+        self._last = BEGINNING
 
     @property
     def limits(self) -> Limits:

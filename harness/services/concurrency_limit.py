@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from harness.core.moments import forward
+from harness.core.moments import BEGINNING, forward
 from harness.core.ranges import above_zero, at_least, between, whole
 
 Kind = Literal["fixed", "aimd", "gradient"]
@@ -144,7 +144,7 @@ class ConcurrencyLimit:
         self._numbers = 0
         self._epoch = 0
         self._shrunk = 0
-        self._last = -math.inf
+        self._last = BEGINNING
         self._since = -math.inf
         self._samples: list[float] = []
         self._peak = 0

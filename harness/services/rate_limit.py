@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from harness.core.moments import forward
+from harness.core.moments import BEGINNING, forward
 from harness.core.ranges import above_zero, at_least, whole
 
 EARLY: Final = 1e-9
@@ -52,7 +52,7 @@ class TokenBucket:
         self._rate = config.rate_per_s
         self._burst = config.burst
         self._level = config.burst
-        self._last = -math.inf
+        self._last = BEGINNING
 
     def take(self, now: float, count: float = 1.0) -> float:
         """Take ``count`` tokens, or none: 0.0 if granted, else the seconds until they would be there.
@@ -96,7 +96,7 @@ class TokenBuckets:
         self._young: dict[str, TokenBucket] = {}
         self._old: dict[str, TokenBucket] = {}
         self._overflow = TokenBucket(config)
-        self._last = -math.inf
+        self._last = BEGINNING
         self._renew_at = -math.inf
 
     def __len__(self) -> int:

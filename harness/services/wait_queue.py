@@ -20,7 +20,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
-from harness.core.moments import forward, spread
+from harness.core.moments import BEGINNING, forward, spread
 from harness.core.pace import Pace
 from harness.core.ranges import above_zero, at_least, between, whole
 
@@ -130,7 +130,7 @@ class WaitQueue(Generic[T]):
         self._due: list[tuple[float, int, int]] = []
         self._numbers = 0
         self._size = 0
-        self._last = -math.inf
+        self._last = BEGINNING
         self._pace = Pace(config.memory)
 
     def __len__(self) -> int:
