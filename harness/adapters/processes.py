@@ -60,6 +60,11 @@ class Guardian:
         """The helper's process."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the helper runs; one that was ended is replaced within about a second."""
+        return self._process.poll() is None
+
     def watch(self, pid: int) -> None:
         """End the process group ``pid`` when the owner is gone."""
         self._tell(str(pid), f"watch {pid}")

@@ -76,6 +76,11 @@ class Desk:
         self._turns = 0
         self._logs = 0
 
+    @property
+    def idle(self) -> int:
+        """How many sessions are kept for clients that may come back."""
+        return len(self._idle)
+
     def do(self, *acts: Act) -> None:
         """Add acts to what comes out."""
         self.acts.extend(acts)

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from harness.chat.caretaker import Caretaker
+from harness.chat.census import census
 from harness.chat.desk import DROPPED, Desk, crowded, unavailable
-from harness.chat.failures import add_codes
 from harness.chat.roster import BotRecord, Turn
-from harness.core.classifier import Classifier
 from harness.core.events import (
     Accepted,
     Act,
@@ -49,6 +48,7 @@ from harness.core.events import (
     UserSaid,
     Welcome,
 )
+from harness.core.failures import standard
 from harness.core.moments import spread
 from harness.core.settings import Settings
 from harness.services.circuit_breaker import Outcome, State
@@ -79,7 +79,7 @@ class Engine:
         """
         self._settings = settings
         dice = random.Random(seed)
-        recovery = recovery or Recovery(recovery_of(settings), add_codes(Classifier()), dice=dice)
+        recovery = recovery or Recovery(recovery_of(settings), standard(), dice=dice)
         self._desk = Desk(settings, epoch=epoch, rng=dice, recovery=recovery)
         self._rules: dict[type[Fact], Callable[[Any], None]] = {
             UserSaid: self._user_said,
@@ -130,6 +130,10 @@ class Engine:
     def recovery(self) -> Recovery:
         """What decides about failures, with its figures."""
         return self._desk.recovery
+
+    def census(self, now: float) -> dict[str, int]:
+        """Count what comes and goes."""
+        return census(self._desk, now)
 
     # --- Users --------------------------------------------------------------------------------------------------------
     def _user_said(self, fact: UserSaid) -> None:

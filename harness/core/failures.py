@@ -59,6 +59,7 @@ CODES: Final[tuple[tuple[str, Kind], ...]] = (
     ("bot-gone", Kind.AMBIGUOUS),
     ("bot-silent", Kind.AMBIGUOUS),
     ("bot-garbled", Kind.AMBIGUOUS),
+    ("reply-too-late", Kind.OVERLOADED),
     ("reply-too-slow", Kind.AMBIGUOUS),
     ("reply-too-long", Kind.PERMANENT),
     ("too-long", Kind.PERMANENT),
@@ -67,6 +68,7 @@ CODES: Final[tuple[tuple[str, Kind], ...]] = (
     ("cancelled", Kind.CANCELLED),
     # What a bot may say itself; any other word of a bot is unknown, and shows as a bug.
     ("overloaded", Kind.THROTTLED),
+    ("throttled", Kind.THROTTLED),
     ("rate-limited", Kind.THROTTLED),
     ("unavailable", Kind.TRANSIENT),
     ("flaky", Kind.TRANSIENT),

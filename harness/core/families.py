@@ -98,6 +98,8 @@ FAMILIES: Final[Mapping[str, Family]] = dict(
         _counter("chat_not_saved_total", "Groups of rows that the store has refused."),
         _gauge("chat_loop_lag_seconds", "How late the event loop woke up last time.", unit="seconds"),
         _gauge("chat_uptime_seconds", "Seconds since the service started.", unit="seconds"),
+        _gauge("chat_watched", "Counts of what should come and go.", "what"),
+        _gauge("chat_leaks", "1 for each of these counts that grows and does not fall back.", "what", "severity"),
         # --- The metrics themselves
         _counter("chat_metrics_overflow_total", "Label sets beyond a family's limit, counted together.", "family"),
         _gauge("chat_recorder_series", "Series of which the recorder keeps a history."),

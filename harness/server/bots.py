@@ -75,6 +75,10 @@ class Bots:
         """Whether a process of this name is there or on its way."""
         return bot in self._processes or bot in self._starting
 
+    def processes(self) -> int:
+        """How many there are, those that are ending included."""
+        return len(self._processes)
+
     def pause(self, *, paused: bool) -> None:
         """Stop or go on reading what bots say: the pipe holds a flood back."""
         if paused != self._paused:

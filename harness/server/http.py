@@ -32,8 +32,8 @@ from harness.server.assets import openapi
 from harness.server.behaviours import Behaviours
 from harness.server.origin import same_origin
 from harness.server.service import Service
+from harness.server.vitals import Vitals
 from harness.services.health_check import MEDIA_TYPE as HEALTH_TYPE
-from harness.services.health_check import HealthCheck
 
 T = TypeVar("T")
 BODY_BYTES_MAX: Final = 262_144
@@ -43,6 +43,8 @@ MESSAGES_CHARS_MAX: Final = 2_000_000
 """About this many characters in one answer: to read and encode more would hold up every reply that streams."""
 SESSIONS: Final = 100
 SESSIONS_MAX: Final = 10_000
+REPORT_FRESH_S: Final = 1
+"""The report may be kept for as long as nothing new is observed."""
 SEED_MAX: Final = 2**63 - 1
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
@@ -77,9 +79,10 @@ class NewSession:
 class Api:
     """All calls but the page and the WebSocket."""
 
-    def __init__(self, service: Service, behaviours: Behaviours, health: HealthCheck) -> None:
+    def __init__(self, service: Service, behaviours: Behaviours, vitals: Vitals) -> None:
         """Answer for this service."""
-        self._service, self._behaviours, self._health = service, behaviours, health
+        self._service, self._behaviours = service, behaviours
+        self._vitals, self._health = vitals, vitals.health
         self._launching: set[str] = set()
 
     def routes(self) -> list[Route]:
@@ -93,6 +96,7 @@ class Api:
             Route("/api/sessions/{session}/messages", _guarded(self._messages), methods=["GET"]),
             Route("/api/openapi.json", _guarded(self._openapi), methods=["GET"]),
             Route("/health/live", _guarded(self._live), methods=["GET"]),
+            Route("/health/startup", _guarded(self._startup), methods=["GET"]),
             Route("/health/ready", _guarded(self._ready), methods=["GET"]),
             Route("/health", _guarded(self._full), methods=["GET"]),
             Route("/metrics", _guarded(self._metrics), methods=["GET"]),
@@ -184,20 +188,24 @@ class Api:
 
     async def _live(self, request: Request) -> Response:
         _query(request)
-        return _json({"status": "pass"}, media_type=HEALTH_TYPE)
+        return _probe(*self._vitals.live())
+
+    async def _startup(self, request: Request) -> Response:
+        _query(request)
+        return _probe(*self._health.startup(monotonic()))
 
     async def _ready(self, request: Request) -> Response:
         _query(request)
-        ready, why = self._health.ready(monotonic())
-        if ready:
-            return _json({"status": "pass"}, media_type=HEALTH_TYPE)
-        return _json({"status": "fail", "output": why}, HTTPStatus.SERVICE_UNAVAILABLE, HEALTH_TYPE)
+        return _probe(*self._health.ready(monotonic()))
 
     async def _full(self, request: Request) -> Response:
         _query(request)
         report = self._health.report(monotonic())
         status = HTTPStatus.SERVICE_UNAVAILABLE if report.level == "fail" else HTTPStatus.OK
-        return _json(report.as_json(release=__version__, service="hive-harness chat"), status, HEALTH_TYPE)
+        body = report.as_json(release=__version__, service="hive-harness chat")
+        answer = _json({**body, "notes": self._vitals.notes()}, status, HEALTH_TYPE)
+        answer.headers["cache-control"] = f"max-age={REPORT_FRESH_S}"
+        return answer
 
     async def _metrics(self, request: Request) -> Response:
         _query(request)
@@ -226,6 +234,14 @@ def _guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Reques
         except StoreError as error:
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "not-saved", f"the store does not work: {error}")
 
+    return answer
+
+
+def _probe(good: bool, said: str) -> Response:  # noqa: FBT001 - what a check gives, handed on
+    """Answer one of the three short questions; nobody may keep the answer."""
+    body = {"status": "pass" if good else "fail", **({"output": said} if said else {})}
+    answer = _json(body, HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, HEALTH_TYPE)
+    answer.headers["cache-control"] = "no-store"
     return answer
 
 

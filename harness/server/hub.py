@@ -77,6 +77,11 @@ class Connection:
         self._closing: tuple[int, str] | None = None
         self._wake = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for it."""
+        return len(self._waiting)
+
     def welcome(
         self,
         *,

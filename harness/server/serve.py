@@ -35,11 +35,13 @@ from harness.errors import EXIT_PASS
 from harness.server import app
 from harness.server.behaviours import DEFAULT_COMMAND, Behaviours
 from harness.server.bots import Bots
-from harness.server.heartbeat import CHECKS, Heartbeat
+from harness.server.checks import Checks
 from harness.server.http import Api
+from harness.server.loop_watch import LoopWatch
 from harness.server.origin import allowed_names
 from harness.server.service import Service
 from harness.server.startup import BACKLOG, alone, folder, listen, open_store, opened, plain_file, recall, replace
+from harness.server.vitals import Vitals
 from harness.server.websocket import Endpoint
 from harness.services.health_check import HealthCheck
 
@@ -126,16 +128,22 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
         stack.push_async_callback(service.close)
         behaviours = Behaviours(plan.bot_command, guardian=guardian)
         stack.push_async_callback(behaviours.close)
-        health = HealthCheck(CHECKS)
-        beating = asyncio.get_running_loop().create_task(Heartbeat(service, health).beat_on(), name="heartbeat")
-        stack.push_async_callback(_cancel, beating)
+        loop_watch = LoopWatch(asyncio.get_running_loop())
+        stack.callback(loop_watch.close)
+        health = HealthCheck()
+        vitals = Vitals(service, health, guardian=guardian, state_dir=plan.state_dir, loop_watch=loop_watch)
+        checks = Checks(health, moved=vitals.moved)
+        stack.push_async_callback(checks.close)
+        for round_ in vitals.rounds():
+            checks.start(round_)
+        await checks.looked()
         await _open_probe(stack, guardian)
         cut, left = recall(store, plan.settings.answer_within_s)
         if cut:
             print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
         for fact in left:
             service.handle(fact)
-        application = app.build(Api(service, behaviours, health), Endpoint(service), names=allowed_names(plan.host))
+        application = app.build(Api(service, behaviours, vitals), Endpoint(service), names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 
 
@@ -224,11 +232,6 @@ def _close(file: BreakerLog | Book) -> None:
     """Close a file whose last lines may not fit on the disk any more."""
     with suppress(OSError):
         file.close()
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 class _NoNoise(logging.Filter):

@@ -192,6 +192,17 @@ class Service:
         """Batches of acts that wait for the store."""
         return len(self._queue)
 
+    def census(self) -> dict[str, int]:
+        """Count what comes and goes."""
+        return {
+            **self._engine.census(monotonic()),
+            "batches_waiting": len(self._queue),
+            "timers": len(self._timers),
+            "sockets": len(self.hub.connections),
+            "frames_waiting": sum(connection.waiting for connection in self.hub.connections.values()),
+            "bot_processes": self._running.processes(),
+        }
+
     async def close(self, *, drain_max_s: float = 5.0) -> None:
         """Finish the commits, then hear nothing more. What still streams stays "streaming": the next start ends it."""
         try:
