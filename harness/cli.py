@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import __version__, plugins
+from harness import __version__, backup_commands, plugins
 from harness.adapters import disk, scenarios, shipped, words
 from harness.core.decode import decode
 from harness.core.scenario import DISTANCES
@@ -163,6 +163,7 @@ def _serve(options: argparse.Namespace) -> int:
         journal=options.journal,
         settings=decode(Settings, dict(words.setting(pair) for pair in options.set), "--set"),
         bot_command=words.split(options.bot_command),
+        backup_dir=options.backup_dir,
     )
 
 
@@ -258,5 +259,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--bot-command", default="", metavar="CMD", help="the program that bots are (default: the fake bots)"
     )
+    serve.add_argument("--backup-dir", type=Path, metavar="DIR", help="backups (default: backups in the state folder)")
     words.folders(serve, "state")
+    backup_commands.add_to(commands)
     return top

@@ -21,6 +21,8 @@
             * PluginError      a plug-in that is not there or broken              2
         * WireError            a line or frame that breaks the protocol
         * StoreError           the store cannot be read or written
+        * BackupError          a backup cannot be made, read, removed or put back
+            * DamagedBackupError  what was read is not what was written
         * NoVerdictError       the run cannot be judged                           4
     * BugError                 cannot be: a mistake in this program   bug
 
@@ -233,3 +235,15 @@ class BugError(HarnessError):
 
     kind = Kind.BUG
     code = "bug"
+
+
+class BackupError(PermanentError):
+    """A backup cannot be made, read, removed or put back; nothing that was good has been changed."""
+
+    code = "backup"
+
+
+class DamagedBackupError(BackupError):
+    """What was read back is not what was written: a verdict about the backup, not about the attempt."""
+
+    code = "backup-damaged"

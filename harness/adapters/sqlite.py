@@ -216,6 +216,11 @@ class Store:
         rows = self._read("SELECT name, behaviour, options, seed FROM bot ORDER BY name")
         return [BotWanted(name, behaviour, orjson.loads(options), seed) for name, behaviour, options, seed in rows]
 
+    def oldest(self) -> float | None:
+        """When the oldest session was made, in Unix seconds; None if there is none."""
+        (row,) = self._read("SELECT min(created) FROM session")
+        return None if row[0] is None else float(row[0])
+
     def session(self, session: str) -> Session | None:
         """One session, if it is there."""
         return next((Session(*row) for row in self._read(f"{_SESSIONS} WHERE id = ?", session)), None)

@@ -98,6 +98,27 @@ FAMILIES: Final[Mapping[str, Family]] = dict(
         _counter("chat_not_saved_total", "Groups of rows that the store has refused."),
         _gauge("chat_loop_lag_seconds", "How late the event loop woke up last time.", unit="seconds"),
         _gauge("chat_uptime_seconds", "Seconds since the service started.", unit="seconds"),
+        # --- Backups
+        _gauge(
+            "chat_backup_newest_verified_timestamp_seconds",
+            "When the newest verified backup was taken, in Unix seconds.",
+            unit="seconds",
+        ),
+        _gauge("chat_backup_newest_verified_bytes", "Size of the newest verified backup on the disk.", unit="bytes"),
+        _gauge("chat_backups", "Backups that are kept."),
+        _gauge("chat_backup_repo_bytes", "Bytes of all backups that are kept.", unit="bytes"),
+        _gauge("chat_backup_quota_bytes", "Bytes that backups may take; 0: any number.", unit="bytes"),
+        _gauge("chat_backups_suspicious", "Backups with a sudden loss of rows or bytes."),
+        _gauge("chat_backups_damaged", "Backups that could not be read back."),
+        _counter("chat_backup_runs_total", "Scheduled backups that were tried."),
+        _counter("chat_backup_failures_total", "Scheduled backups that failed."),
+        _gauge("chat_backup_last_run_seconds", "How long the last scheduled backup took.", unit="seconds"),
+        _gauge(
+            "chat_backup_drill_rto_seconds",
+            "The last restore drill: seconds from nothing to a session that was read.",
+            unit="seconds",
+        ),
+        # --- What grows
         _gauge("chat_watched", "Counts of what should come and go.", "what"),
         _gauge("chat_leaks", "1 for each of these counts that grows and does not fall back.", "what", "severity"),
         # --- The metrics themselves

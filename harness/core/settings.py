@@ -95,12 +95,37 @@ class Settings:
     """The longest pause before a restart, in seconds."""
     checkpoint_s: float = 1.0
     """A reply that is still streaming is saved at least this often, in seconds."""
+    backup_every_s: float = 3_600.0
+    """Seconds between two backups of the database; 0: none are made."""
+    backup_keep_last: int = 3
+    """Newest backups that stay; this and the next five follow `restic forget`, and 0 is no such rule."""
+    backup_keep_hourly: int = 24
+    """Hours of which the newest backup stays."""
+    backup_keep_daily: int = 7
+    """Days of which the newest backup stays."""
+    backup_keep_weekly: int = 4
+    """Weeks (from Monday) of which the newest backup stays."""
+    backup_keep_monthly: int = 12
+    """Months of which the newest backup stays."""
+    backup_keep_yearly: int = 0
+    """Years of which the newest backup stays."""
+    backup_keep_within_s: float = 0.0
+    """Every backup stays that is at most so many seconds older than the newest."""
+    backup_zone: str = "UTC"
+    """The time zone whose hours and days count."""
+    backup_quota_bytes: int = 10_737_418_240
+    """Bytes that backups may take; 0: any number."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < float("inf"):
+            if isinstance(value, str):
+                continue
+            if field.name.startswith("backup_"):
+                if not 0 <= value < float("inf"):
+                    raise ScenarioError(f"{field.name} must be a number from 0 up, got {value}")
+            elif not 0 < value < float("inf"):
                 raise ScenarioError(f"{field.name} must be a number above 0, got {value}")
             if field.name.endswith("_rate") and value > 1:
                 raise ScenarioError(f"{field.name} is a share and must be at most 1, got {value}")

@@ -32,7 +32,8 @@ from harness.adapters.processes import Guardian
 from harness.adapters.sqlite import Store
 from harness.core.settings import Settings
 from harness.errors import EXIT_PASS
-from harness.server import app
+from harness.server import app, readings
+from harness.server.backups import BackupKeeper, rules_of
 from harness.server.behaviours import DEFAULT_COMMAND, Behaviours
 from harness.server.bots import Bots
 from harness.server.checks import Checks
@@ -68,6 +69,7 @@ class Plan:
     journal: Path | None
     settings: Settings
     bot_command: tuple[str, ...]
+    backup_dir: Path
 
 
 def serve(
@@ -80,6 +82,7 @@ def serve(
     journal: Path | None = None,
     settings: Settings | None = None,
     bot_command: Sequence[str] = (),
+    backup_dir: Path | None = None,
 ) -> int:
     """Run the service in this process; give back its exit code."""
     plan = Plan(
@@ -91,7 +94,9 @@ def serve(
         journal=journal,
         settings=settings or Settings(),
         bot_command=tuple(bot_command) or DEFAULT_COMMAND,
+        backup_dir=backup_dir if backup_dir is not None else state_dir / "backups",
     )
+    rules_of(plan.settings)  # What cannot be is refused before anything is made.
     _quiet()
     folder(plan.state_dir, "--state-dir")
     folder(plan.bot_logs, "--bot-logs")
@@ -143,6 +148,10 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
             print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
         for fact in left:
             service.handle(fact)
+        keeper = BackupKeeper(plan.backup_dir, store.path, plan.settings, guardian, oldest_at=store.oldest())
+        readings.watch_backups(service.metrics, keeper)
+        keeping = asyncio.get_running_loop().create_task(keeper.keep_on(), name="backups")
+        stack.push_async_callback(_cancel, keeping)
         application = app.build(Api(service, behaviours, vitals), Endpoint(service), names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 
@@ -250,3 +259,8 @@ def _quiet() -> None:
     handler.addFilter(_NoNoise())
     logger.addHandler(handler)
     logger.propagate = False
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
