@@ -247,7 +247,7 @@ class _Draft:
             self._stay(each.name, "newest verified")
         for each in odd[:1]:
             self._stay(each.name, "newest suspicious")
-        newer = enough[-1].at if len(enough) == self._guards.verified_min else inf
+        newer = enough[-1].at if len(enough) == self._guards.verified_min else -inf
         for each in newest_first:
             if each.pins:
                 self._stay(each.name, f"pinned: {', '.join(each.pins)}")
