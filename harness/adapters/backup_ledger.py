@@ -22,7 +22,7 @@ from harness.errors import DamagedBackupError
 
 FILE_NAME: Final = "ledger.jsonl"
 LINES_MAX: Final = 10_000
-"""A ledger with more lines is written anew when backups are removed, without those that are gone."""
+"""A ledger with more lines is written anew at the next pruning, without backups of which nothing is left."""
 What = Literal["checked", "pinned", "unpinned", "accepted", "removed", "drilled"]
 UNPACKED, PROVED = 2, 3
 """Levels of a check: unpacked and compared; made into a database and checked."""

@@ -21,7 +21,7 @@ from harness.adapters.backups import Backups
 from harness.adapters.sealed import sealed_page, unseal
 from harness.core.decode import decode
 from harness.errors import BackupError, ScenarioError, UsageError
-from harness.services.backup_orphans import Orphan, Remedy
+from harness.services.backup_orphans import MANIFEST, Orphan, Remedy
 from harness.services.backup_rotation import Guards, Offset, Plan, Policy, plan
 
 UTC_NAME: Final = "UTC"
@@ -118,8 +118,18 @@ def changed(rules: Rules, given: Mapping[str, object]) -> Rules:
     return decode(Rules, asdict(rules) | {name: value for name, value in given.items() if value is not None}, "rules")
 
 
-def prune(backups: Backups, rules: Rules, *, dry_run: bool = False, forced: bool = False) -> Pruned:
-    """Decide what stays, and carry it out unless it is refused or only asked for."""
+def prune(
+    backups: Backups,
+    rules: Rules,
+    *,
+    dry_run: bool = False,
+    forced: bool = False,
+    lines_max: int = backup_ledger.LINES_MAX,
+) -> Pruned:
+    """Decide what stays, and carry it out unless it is refused or only asked for.
+
+    ``lines_max``: how long the ledger may be before it is written anew.
+    """
     policy, guards, offset = rules.policy(), rules.guards(), offset_of(rules.zone)
     folder = backups.folder
     if dry_run:
@@ -134,7 +144,8 @@ def prune(backups: Backups, rules: Rules, *, dry_run: bool = False, forced: bool
             cleared = tuple(orphan for orphan in seen.orphans if _clear(folder, orphan))
             for name in decided.removals:
                 _remove(backups, name)
-            _tidy(folder, seen, set(decided.removals))
+            if seen.ledger.lines > lines_max or seen.ledger.damaged_lines:
+                _tidy(folder, seen)
         except OSError as error:
             raise BackupError(disk.told(error, folder.root, "--backup-dir")) from None
         return Pruned(decided, decided.removals, cleared)
@@ -172,10 +183,9 @@ def _clear(folder: Folder, orphan: Orphan) -> bool:
     return True
 
 
-def _tidy(folder: Folder, seen: Catalog, gone: set[str]) -> None:
-    """Write the ledger anew when it has grown long, or when a person has accepted that it is damaged."""
-    if seen.ledger.lines <= backup_ledger.LINES_MAX and not seen.ledger.damaged_lines:
-        return
-    stay = {entry.snapshot.name for entry in seen.entries} - gone
-    named = {entry.manifest.previous for entry in seen.entries if entry.manifest is not None}
-    backup_ledger.compact(folder.ledger, folder.tmp, stay | named | gone)
+def _tidy(folder: Folder, seen: Catalog) -> None:
+    """Write the ledger anew without those of whom nothing is left: long ones, and one whose damage was accepted."""
+    stay = {entry.snapshot.name for entry in seen.entries}
+    stay |= {entry.manifest.previous for entry in seen.entries if entry.manifest is not None}
+    stay |= {path.name.removesuffix(MANIFEST) for path in folder.trash.iterdir()}
+    backup_ledger.compact(folder.ledger, folder.tmp, stay)
