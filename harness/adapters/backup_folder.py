@@ -74,9 +74,14 @@ class Folder:
 
     def make(self) -> None:
         """Make the folders; BackupError if that cannot be."""
+        folders = (self.root, self.snap, self.tmp, self.trash, self.quarantine)
+        if all(folder.is_dir() for folder in folders):
+            return
         try:
-            for folder in (self.root, self.snap, self.tmp, self.trash, self.quarantine):
+            for folder in folders:
                 folder.mkdir(mode=_OWNER, parents=True, exist_ok=True)
+            durable.sync_folder(self.root)
+            durable.sync_folder(self.root.parent)
         except OSError as error:
             raise BackupError(
                 f"{self.root}: cannot be written ({error.strerror}); choose another with --backup-dir"

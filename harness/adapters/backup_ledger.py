@@ -72,8 +72,11 @@ def read(path: Path) -> Ledger:
 def note(path: Path, at: float, what: What, name: str, **more: object) -> None:
     """Add a note, down to the disk; OSError if that cannot be."""
     line = sealed_line({"at": round(at, 3), "what": what, "name": name, **more})
+    new = not path.exists()
     number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, durable.SECRET)
     try:
+        if new:
+            durable.sync_folder(path.parent)
         end = _whole(number)
         os.ftruncate(number, end)
         os.lseek(number, end, os.SEEK_SET)

@@ -83,6 +83,10 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(str(path.parent), retry_after_s=LOCK_RETRY_S) from None
-        yield
+        try:
+            yield
+        finally:
+            # Said, not left to close: a child that another thread has just forked still holds the same file.
+            fcntl.flock(number, fcntl.LOCK_UN)
     finally:
         os.close(number)
