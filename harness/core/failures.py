@@ -71,7 +71,6 @@ CODES: Final[tuple[tuple[str, Kind], ...]] = (
     ("throttled", Kind.THROTTLED),
     ("rate-limited", Kind.THROTTLED),
     ("unavailable", Kind.TRANSIENT),
-    ("flaky", Kind.TRANSIENT),
     ("timeout", Kind.AMBIGUOUS),
     ("bad-request", Kind.PERMANENT),
     ("unsupported", Kind.PERMANENT),

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -26,13 +25,11 @@ from typing import Final
 from harness.core.backoff import Backoff
 from harness.core.classifier import Classifier, Failure
 from harness.core.ladder import BARE, Ladder, Rung
-from harness.core.retry_budget import BudgetConfig, Openings, RetryBudget
+from harness.core.recovery_figures import OTHER, DependencyCount, Figures, Report
+from harness.core.retry_budget import BudgetConfig, RetryBudget
 from harness.errors import Kind
 
-OTHER: Final = "(other)"
-"""Where everything is counted for which there is no room in a table."""
 RETRY: Final = "retry"
-_FALLBACK: Final = "fallback:"
 _RETRIED: Final = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.OVERLOADED, Kind.AMBIGUOUS})
 _BLAMED: Final = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.AMBIGUOUS})
 """What is taken out of the purse: an overload of this side says nothing about the other."""
@@ -82,11 +79,9 @@ class RecoveryConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        for name in ("dependencies_max", "codes_max"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.recent_s < math.inf:
-            raise ValueError(f"recent_s must be a number above 0, got {self.recent_s}")
+        if self.dependencies_max < 1:
+            raise ValueError(f"dependencies_max must be at least 1, got {self.dependencies_max}")
+        Figures(codes_max=self.codes_max, recent_s=self.recent_s)
 
 
 # --- Decisions --------------------------------------------------------------------------------------------------------
@@ -135,61 +130,6 @@ class Call:
         self.over = False
 
 
-# --- Figures ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class FailureCount:
-    """How often failures of one kind and code came: ever, and recently."""
-
-    kind: Kind
-    code: str
-    count: int
-    recent: int
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyCount:
-    """How often a strategy was tried for a call, and what became of it; the rest is still under way."""
-
-    strategy: str
-    tried: int
-    worked: int
-    failed: int
-    cancelled: int
-    attempts_mean: float | None
-    """Tries of the calls that it worked or failed for."""
-
-
-@dataclass(frozen=True, slots=True)
-class DependencyCount:
-    """How one dependency stands."""
-
-    name: str
-    rung: str
-    calls_open: int
-    retries: int
-    """Open or recent."""
-    retries_max: int
-    tokens: float
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Everything that recovery has to say; ``unknown`` are failures that no rule knew."""
-
-    calls: int
-    succeeded: int
-    recovered: int
-    """Those among them that had failed at least once."""
-    failed: int
-    cancelled: int
-    unknown: int
-    failures: tuple[FailureCount, ...]
-    strategies: tuple[StrategyCount, ...]
-    given_up: Mapping[str, int]
-    """By reason."""
-    dependencies: tuple[DependencyCount, ...]
-
-
 class _Dependency:
     """What is remembered about one dependency."""
 
@@ -200,19 +140,16 @@ class _Dependency:
         self.budget = RetryBudget(policy.budget)
         self.rung = 0
 
-
-class _Strategy:
-    __slots__ = ("attempts", "cancelled", "failed", "tried", "worked")
-
-    def __init__(self) -> None:
-        self.tried = self.worked = self.failed = self.cancelled = self.attempts = 0
-
-
-class _Seen:
-    __slots__ = ("count", "recent")
-
-    def __init__(self, recent_s: float) -> None:
-        self.count, self.recent = 0, Openings(recent_s)
+    def standing(self, now: float) -> DependencyCount:
+        budget = self.budget
+        return DependencyCount(
+            name=self.name,
+            rung=self.policy.ladder.rungs[self.rung].name,
+            calls_open=budget.calls_open,
+            retries=budget.retries(now),
+            retries_max=budget.retries_max(now),
+            tokens=budget.tokens,
+        )
 
 
 # --- The machine ------------------------------------------------------------------------------------------------------
@@ -231,10 +168,7 @@ class Recovery:
         self.config, self.classifier = config, classifier.close()
         self._dice, self._lock = dice, nullcontext() if lock is None else lock
         self._dependencies: dict[str, _Dependency] = {}
-        self._seen: dict[tuple[Kind, str], _Seen] = {}
-        self._strategies: dict[str, _Strategy] = {}
-        self._given_up: Counter[str] = Counter()
-        self._calls = self._succeeded = self._recovered = self._failed = self._cancelled = 0
+        self._figures = Figures(codes_max=config.codes_max, recent_s=config.recent_s)
 
     def begin(self, dependency: str, now: float, *, deadline: float = math.inf, keyed: bool = False) -> Call:
         """Begin a call; ``deadline`` as a moment of ``now``'s clock.
@@ -246,58 +180,46 @@ class Recovery:
             raise ValueError("deadline must be a moment, got nan")
         with self._lock:
             known = self._known(dependency)
-            self._calls += 1
+            self._figures.began()
             return Call(known, known.budget.began(now), deadline, keyed=keyed)
 
     def succeeded(self, call: Call, now: float) -> None:
         """The call, or what it fell back to, has worked."""
         with self._lock:
             self._finish(call, now)
-            self._succeeded += 1
             if call.fallbacks == 0:
                 call.dependency.budget.note(ok=True)
-            if call.attempts > 1 or call.fallbacks:
-                self._recovered += 1
-                strategy = self._strategy(call)
-                strategy.worked += 1
-                strategy.attempts += call.attempts
+            self._figures.succeeded(_strategy(call), call.attempts)
 
     def abandon(self, call: Call, now: float) -> None:
         """Nobody wants the answer any more; this says nothing about the dependency."""
         with self._lock:
             self._finish(call, now)
-            self._cancel(call)
+            self._figures.cancelled(_strategy(call))
 
     def decide(self, call: Call, failure: Failure | BaseException, now: float) -> Decision:
         """Say what to do about a failure of ``call``; after GiveUp the call is over."""
         _check_now(now)
-        if isinstance(failure, BaseException):
-            failure = self.classifier.error(failure)
+        failure = self._classified(failure)
         with self._lock:
-            self._check(call)
-            self._note(failure, now)
-            self._slept(call, now)
+            _check_open(call)
+            self._figures.failure(failure, now)
+            _wake(call, now)
             if failure.kind is Kind.CANCELLED:
                 self._finish(call, now)
-                self._cancel(call)
+                self._figures.cancelled(_strategy(call))
                 return GiveUp(failure.kind.value)
             if failure.kind in _BLAMED and call.fallbacks == 0:
                 call.dependency.budget.note(ok=False)
-            reason = "ladder" if call.fallbacks else self._why_not(call, failure)
-            if not reason:
-                retry = self._retry(call, failure, now)
-                if isinstance(retry, Retry):
-                    return retry
-                reason = retry
-            return self._fall(call, failure, now, reason)
+            decision = self._retry(call, failure, now)
+            return decision if isinstance(decision, Retry) else self._fall(call, failure, now, decision)
 
     def note(self, failure: Failure | BaseException, now: float) -> Failure:
         """Count a failure that nobody tries to recover from."""
         _check_now(now)
-        if isinstance(failure, BaseException):
-            failure = self.classifier.error(failure)
+        failure = self._classified(failure)
         with self._lock:
-            self._note(failure, now)
+            self._figures.failure(failure, now)
         return failure
 
     def level(self, dependency: str, level: float) -> Rung:
@@ -316,29 +238,12 @@ class Recovery:
         """Say how often what failed, and what helped."""
         _check_now(now)
         with self._lock:
-            failures = [
-                FailureCount(kind, code, seen.count, seen.recent.count(now))
-                for (kind, code), seen in self._seen.items()
-            ]
-            return Report(
-                calls=self._calls,
-                succeeded=self._succeeded,
-                recovered=self._recovered,
-                failed=self._failed,
-                cancelled=self._cancelled,
-                unknown=sum(each.count for each in failures if each.kind is Kind.BUG),
-                failures=tuple(sorted(failures, key=lambda each: (-each.count, each.kind, each.code))),
-                strategies=tuple(
-                    StrategyCount(
-                        name, each.tried, each.worked, each.failed, each.cancelled, _mean(each.attempts, each)
-                    )
-                    for name, each in self._strategies.items()
-                ),
-                given_up=dict(self._given_up),
-                dependencies=tuple(_standing(each, now) for each in self._dependencies.values()),
-            )
+            return self._figures.report(now, tuple(each.standing(now) for each in self._dependencies.values()))
 
     # --- Inside -------------------------------------------------------------------------------------------------------
+    def _classified(self, failure: Failure | BaseException) -> Failure:
+        return self.classifier.error(failure) if isinstance(failure, BaseException) else failure
+
     def _known(self, dependency: str) -> _Dependency:
         known = self._dependencies.get(dependency)
         if known is None:
@@ -348,14 +253,15 @@ class Recovery:
             known = self._dependencies[dependency] = _Dependency(dependency, policy)
         return known
 
-    def _why_not(self, call: Call, failure: Failure) -> str:
+    def _retry(self, call: Call, failure: Failure, now: float) -> Retry | str:
+        """Grant a retry, or say what forbids it."""
+        known, policy = call.dependency, call.dependency.policy
+        if call.fallbacks:
+            return "ladder"
         if failure.kind not in _RETRIED or (failure.kind is Kind.AMBIGUOUS and not call.keyed):
             return failure.kind.value
-        return "attempts" if call.attempts >= call.dependency.policy.attempts_max else ""
-
-    def _retry(self, call: Call, failure: Failure, now: float) -> Retry | str:
-        """Grant a retry, or say which limit forbids it."""
-        known, policy = call.dependency, call.dependency.policy
+        if call.attempts >= policy.attempts_max:
+            return "attempts"
         floor_s = failure.retry_after_s or 0.0
         if floor_s > policy.retry_after_max_s:
             return "retry-after"
@@ -363,90 +269,55 @@ class Recovery:
         delay_s = policy.backoff.delay_s(call.attempts - 1, self._dice, floor_s=floor_s, room_s=room_s)
         if delay_s is None:
             return "deadline"
-        refusal = known.budget.refusal(now)
-        if refusal:
+        if refusal := known.budget.refusal(now):
             return refusal
         if call.attempts == 1:
-            self._strategy_named(RETRY).tried += 1
+            self._figures.tried(RETRY)
         call.retry = known.budget.granted(now)
         call.attempts += 1
         return Retry(delay_s, call.attempts)
 
     def _fall(self, call: Call, failure: Failure, now: float, reason: str) -> Fallback | GiveUp:
-        if call.attempts > 1 or call.fallbacks:
-            strategy = self._strategy(call)
-            strategy.failed += 1
-            strategy.attempts += call.attempts
-        ladder = call.dependency.policy.ladder
-        rung = ladder.below(call.rung) if failure.kind in _RETRIED else None
+        """Go one rung down, or give up."""
+        if strategy := _strategy(call):
+            self._figures.gave_out(strategy, call.attempts)
+        rung = call.dependency.policy.ladder.below(call.rung) if failure.kind in _RETRIED else None
         if rung is None:
             self._finish(call, now)
-            self._failed += 1
-            self._given_up[reason] += 1
+            self._figures.gave_up(reason)
             return GiveUp(reason)
         call.rung += 1
         call.fallbacks += 1
-        self._strategy(call).tried += 1
+        self._figures.tried(_strategy(call))
         return Fallback(rung, reason)
-
-    def _check(self, call: Call) -> None:
-        if call.over:
-            raise ValueError(f"this call to {call.dependency.name!r} is over: begin another one")
 
     def _finish(self, call: Call, now: float) -> None:
         _check_now(now)
-        self._check(call)
-        self._slept(call, now)
+        _check_open(call)
+        _wake(call, now)
         call.over = True
         call.dependency.budget.over(now, call.number)
 
-    def _slept(self, call: Call, now: float) -> None:
-        if call.retry is not None:
-            call.dependency.budget.retried(now, call.retry)
-            call.retry = None
 
-    def _cancel(self, call: Call) -> None:
-        self._cancelled += 1
-        if call.attempts > 1 or call.fallbacks:
-            self._strategy(call).cancelled += 1
+def _strategy(call: Call) -> str:
+    """What the call's last try belonged to; "" for the first one."""
+    if call.fallbacks:
+        return f"fallback:{call.dependency.policy.ladder.rungs[call.rung].name}"
+    return RETRY if call.attempts > 1 else ""
 
-    def _strategy(self, call: Call) -> _Strategy:
-        """The strategy that the call's last try belonged to."""
-        if call.fallbacks:
-            return self._strategy_named(_FALLBACK + call.dependency.policy.ladder.rungs[call.rung].name)
-        return self._strategy_named(RETRY)
 
-    def _strategy_named(self, name: str) -> _Strategy:
-        return self._strategies.setdefault(name, _Strategy())
+def _wake(call: Call, now: float) -> None:
+    """The retry that was granted, asleep or under way, is over."""
+    if call.retry is not None:
+        call.dependency.budget.retried(now, call.retry)
+        call.retry = None
 
-    def _note(self, failure: Failure, now: float) -> None:
-        key = (failure.kind, failure.code)
-        if key not in self._seen and len(self._seen) >= self.config.codes_max:
-            key = (failure.kind, OTHER)
-        seen = self._seen.get(key)
-        if seen is None:
-            seen = self._seen[key] = _Seen(self.config.recent_s)
-        seen.count += 1
-        seen.recent.end(now, seen.recent.begin(now))
+
+def _check_open(call: Call) -> None:
+    if call.over:
+        raise ValueError(f"this call to {call.dependency.name!r} is over: begin another one")
 
 
 def _check_now(now: float) -> None:
     if not math.isfinite(now):
         raise ValueError(f"now must be a moment, got {now}")
-
-
-def _mean(attempts: int, strategy: _Strategy) -> float | None:
-    ended = strategy.worked + strategy.failed
-    return attempts / ended if ended else None
-
-
-def _standing(known: _Dependency, now: float) -> DependencyCount:
-    budget = known.budget
-    return DependencyCount(
-        name=known.name,
-        rung=known.policy.ladder.rungs[known.rung].name,
-        calls_open=budget.calls_open,
-        retries=budget.retries(now),
-        retries_max=budget.retries_max(now),
-        tokens=budget.tokens,
-    )
