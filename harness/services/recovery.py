@@ -129,6 +129,11 @@ class Call:
         self.retry: int | None = None
         self.over = False
 
+    @property
+    def place(self) -> Rung:
+        """The rung to answer from."""
+        return self.dependency.policy.ladder.rungs[self.rung]
+
 
 class _Dependency:
     """What is remembered about one dependency."""
@@ -187,7 +192,7 @@ class Recovery:
         """The call, or what it fell back to, has worked."""
         with self._lock:
             self._finish(call, now)
-            if call.fallbacks == 0:
+            if call.rung == 0:  # A lower rung says nothing about what it stands in for.
                 call.dependency.budget.note(ok=True)
             self._figures.succeeded(_strategy(call), call.attempts)
 
@@ -209,7 +214,7 @@ class Recovery:
                 self._finish(call, now)
                 self._figures.cancelled(_strategy(call))
                 return GiveUp(failure.kind.value)
-            if failure.kind in _BLAMED and call.fallbacks == 0:
+            if failure.kind in _BLAMED and call.rung == 0:
                 call.dependency.budget.note(ok=False)
             decision = self._retry(call, failure, now)
             return decision if isinstance(decision, Retry) else self._fall(call, failure, now, decision)
@@ -302,7 +307,7 @@ class Recovery:
 def _strategy(call: Call) -> str:
     """What the call's last try belonged to; "" for the first one."""
     if call.fallbacks:
-        return f"fallback:{call.dependency.policy.ladder.rungs[call.rung].name}"
+        return f"fallback:{call.place.name}"
     return RETRY if call.attempts > 1 else ""
 
 
