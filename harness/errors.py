@@ -6,7 +6,6 @@
         * ConnectionLostError  the connection is gone, nothing was under way
         * UnavailableError     the other side cannot take calls now
             * TargetDownError  what is to be tested could not start               3
-            * StoreBusyError   somebody else holds the store's lock
         * ThrottledError       the other side asks for fewer calls    throttled
         * OverloadedError      refused on this side, nothing was sent overloaded
             * CircuitOpenError the breaker refuses calls for now
@@ -20,10 +19,11 @@
         * UnsupportedError     this side cannot do that
             * PluginError      a plug-in that is not there or broken              2
         * WireError            a line or frame that breaks the protocol
-        * StoreError           the store cannot be read or written
         * BackupError          a backup cannot be made, read, removed or put back
             * DamagedBackupError  what was read is not what was written
         * NoVerdictError       the run cannot be judged                           4
+    * StoreError               the store cannot be read or written    permanent
+        * StoreBusyError       somebody else holds its lock            transient
     * BugError                 cannot be: a mistake in this program   bug
 
 ``kind`` says what a caller should do about an error, ``code`` names it for programs and figures. Both are inherited.
@@ -105,12 +105,6 @@ class TargetDownError(UnavailableError):
 
     exit_code = EXIT_TARGET_DOWN
     code = "target-down"
-
-
-class StoreBusyError(UnavailableError):
-    """Somebody else holds the store's lock, and held it longer than a write waits."""
-
-    code = "store-busy"
 
 
 class ThrottledError(TransientError):
@@ -217,17 +211,25 @@ class WireError(PermanentError):
     code = "wire"
 
 
-class StoreError(PermanentError):
-    """The store cannot be read or written, and trying again does not mend that."""
-
-    code = "not-saved"
-
-
 class NoVerdictError(PermanentError):
     """The run happened but proves nothing: no fault delivered, no load, an empty journal."""
 
     exit_code = EXIT_NO_VERDICT
     code = "no-verdict"
+
+
+class StoreError(HarnessError):
+    """The store cannot be read or written, and trying again does not mend that."""
+
+    code = "not-saved"
+
+
+class StoreBusyError(StoreError):
+    """Somebody else holds the store's lock, and has held it for longer than we wait; ``retry_after_s`` in seconds."""
+
+    kind = Kind.TRANSIENT
+    code = "store-busy"
+    retry_after_s: ClassVar[float] = 1.0
 
 
 class BugError(HarnessError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 import signal
 import subprocess
@@ -20,10 +21,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from harness.core.backoff import Backoff
+from harness.core.classifier import Failure
+from harness.errors import Kind
+from harness.services.recovery import Recovery
+
 MARK: Final = "HARNESS_GUARD"
+DIED: Final = Failure(Kind.TRANSIENT, "guardian-died")
 CLOSE_MAX_S: Final = 10.0
 LIFE_MIN_S: Final = 1.0
-"""A helper that ends sooner than this is replaced only after this time."""
+"""A helper that ends sooner than this is replaced only after this time, and each time in a row after a longer one."""
+REPLACING: Final = Backoff(base_s=0.5, cap_s=5.0)
+"""How much longer."""
 _GUARDIAN: Final = Path(__file__).with_name("_guardian.py")
 
 
@@ -33,9 +42,9 @@ class Guardian:
     A thread waits for the helper: if somebody ends it, there is a new one at once, and it knows everything.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, recovery: Recovery | None = None) -> None:
         """Use ``Guardian.start``."""
-        self._token = token
+        self._token, self._recovery = token, recovery
         self._watched: dict[str, str] = {}
         """What the helper has been told and still holds, in order: what it is about, and the line."""
         self._lock = threading.Lock()
@@ -45,9 +54,12 @@ class Guardian:
         self._thread.start()
 
     @classmethod
-    def start(cls) -> Self:
-        """Start the helper (about 20 ms); it is in a session of its own, so Ctrl-C does not reach it."""
-        return cls(secrets.token_hex(12))
+    def start(cls, recovery: Recovery | None = None) -> Self:
+        """Start the helper (about 20 ms); it is in a session of its own, so Ctrl-C does not reach it.
+
+        ``recovery`` counts how often one ended too early.
+        """
+        return cls(secrets.token_hex(12), recovery)
 
     def env(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """Give the environment for children: who carries it is found, wherever it was forked to."""
@@ -115,11 +127,16 @@ class Guardian:
 
     def _replace_on(self) -> None:
         """Wait for the helper's end; unless it was asked for, start the next one."""
+        dice, early = random.Random(), 0
         while True:
             since = time.monotonic()
             self._process.wait()
-            if time.monotonic() - since < LIFE_MIN_S:
-                self._closing.wait(LIFE_MIN_S)  # Whatever ends it at once will do so again.
+            now = time.monotonic()
+            if self._recovery is not None and not self._closing.is_set():
+                self._recovery.note(DIED, now)
+            early = early + 1 if now - since < LIFE_MIN_S else 0
+            if early:  # Whatever ends it at once will do so again.
+                self._closing.wait(REPLACING.delay_s(early - 1, dice, floor_s=LIFE_MIN_S))
             with self._lock:
                 _close(self._process)
                 if self._closing.is_set():

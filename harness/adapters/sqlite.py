@@ -1,7 +1,7 @@
 """Store: sessions, messages and wanted bots in one SQLite file.
 
 In    groups of rows to write (a group is written whole or not at all); questions
-Out   for each group "" or why it failed, once it is on disk; rows as the HTTP API shows them
+Out   for each group None or the StoreError that says why not, once it is on disk; rows as the HTTP API shows them
 Rule  one writer thread; whatever waits goes into one transaction (group commit), synchronous=FULL, WAL
 Why   one fsync serves every message that waits for it, and an acknowledged message survives kill -9 and power loss
 """
@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,14 +20,23 @@ from typing import Any, Final
 
 import orjson
 
+from harness.adapters.retry import Retrying, make_recovery
 from harness.chat.engine import QUESTION
+from harness.core.backoff import Backoff
 from harness.core.events import BotWanted, ForgetBot, Recalled, SaveMessage
-from harness.errors import StoreError
+from harness.errors import Kind, StoreBusyError, StoreError
+from harness.services.recovery import Policy, Recovery, RecoveryConfig
 
 FILE_NAME: Final = "chat.sqlite3"
 INTERRUPTED: Final = "the service was restarted before the bot answered; send it again"
 BUSY_MAX_S: Final = 5.0
 """How long a write waits for somebody else's lock (a backup, a person with a shell) before it fails."""
+TRY_S: Final = 1.0
+"""How long one try of it waits: SQLite itself asks every few milliseconds. Some locks it does not wait for at all."""
+STORE: Final = "store"
+"""The dependency's name in the figures of recovery."""
+POLICY: Final = Policy(attempts_max=4, backoff=Backoff(base_s=0.05, cap_s=0.5))
+"""Only a lock is waited for: a full disk is full until somebody makes room, and what waits behind must be told so."""
 TITLE_CHARS: Final = 60
 """A session without a title is called by the first characters of its first message."""
 
@@ -118,25 +127,22 @@ class Pulse:
 
 Row = SaveMessage | BotWanted | ForgetBot | Session | Pulse
 Group = Sequence[Row]
-Done = Callable[[list[str]], None]
+Done = Callable[[list[StoreError | None]], None]
 
 
 class Store:
     """The service's memory. Reads are answered at once, on the caller's thread; writes by the writer thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, recovery: Recovery | None = None) -> None:
         """Open or create the file and bring it up to date; StoreError says why not."""
         self.path = path
+        self._recovery = recovery or make_recovery(RecoveryConfig(policies={STORE: POLICY}))
+        # A transaction is done whole or not at all: it may be tried again.
+        self._retrying = Retrying(self._recovery, STORE, keyed=True, within_s=BUSY_MAX_S)
         try:
-            self._writing = _connect(path)
-            try:
-                _migrate(self._writing, path)
-                self._reading = _connect(path)
-            except BaseException:
-                self._writing.close()
-                raise
+            self._writing, self._reading = self._retrying.run(_open, path)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: the store cannot be opened ({error})") from None
+            raise self._problem(error, "the store cannot be opened") from None
         # One cursor each: a connection keeps weak references to its last 200, which looks like memory that moves.
         self._write_cursor, self._read_cursor = self._writing.cursor(), self._reading.cursor()
         self._jobs: SimpleQueue[tuple[Sequence[Group], Done] | None] = SimpleQueue()
@@ -145,7 +151,7 @@ class Store:
 
     # --- Writes -------------------------------------------------------------------------------------------------------
     def save(self, groups: Sequence[Group], done: Done) -> None:
-        """Write groups in order; ``done`` is called on the writer thread with "" or the reason for each."""
+        """Write groups in order; ``done`` is called on the writer thread with None or the reason for each."""
         self._jobs.put((groups, done))
 
     def close(self) -> None:
@@ -160,32 +166,40 @@ class Store:
             groups, done = job
             done(self._commit(groups))
 
-    def _commit(self, groups: Sequence[Group]) -> list[str]:
+    def _commit(self, groups: Sequence[Group]) -> list[StoreError | None]:
         """All in one transaction; if that fails one by one, so that only the guilty group is lost."""
         problem = self._transact(groups)
-        if not problem:
-            return [""] * len(groups)
+        if problem is None:
+            return [None] * len(groups)
         if len(groups) == 1:
             return [problem]
         return [self._transact((group,)) for group in groups]
 
-    def _transact(self, groups: Sequence[Group]) -> str:
+    def _transact(self, groups: Sequence[Group]) -> StoreError | None:
         try:
-            self._write_cursor.execute("BEGIN IMMEDIATE")
-            try:
-                now = time.time()
-                for group in groups:
-                    for row in group:
-                        self._put(row, now)
-                self._write_cursor.execute("COMMIT")
-            except BaseException:
-                # SQLite has rolled back by itself after some errors (disk full among them).
-                if self._writing.in_transaction:
-                    self._write_cursor.execute("ROLLBACK")
-                raise
+            self._retrying.run(self._write, groups)
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-            return f"{self.path}: {error}"
-        return ""
+            return self._problem(error)
+        return None
+
+    def _write(self, groups: Sequence[Group]) -> None:
+        self._write_cursor.execute("BEGIN IMMEDIATE")
+        try:
+            now = time.time()
+            for group in groups:
+                for row in group:
+                    self._put(row, now)
+            self._write_cursor.execute("COMMIT")
+        finally:
+            # SQLite has rolled back by itself after some errors (disk full among them).
+            if self._writing.in_transaction:
+                self._write_cursor.execute("ROLLBACK")
+
+    def _problem(self, error: Exception, what: str = "") -> StoreError:
+        """Say it in our words, and whether it may be over soon."""
+        text = f"{self.path}: {what} ({error})" if what else f"{self.path}: {error}"
+        lasting = self._recovery.classifier.error(error).kind is not Kind.TRANSIENT
+        return StoreError(text) if lasting else StoreBusyError(text)
 
     def _put(self, row: Row, now: float) -> None:
         run = self._write_cursor.execute
@@ -277,7 +291,7 @@ class Store:
         try:
             return self._read_cursor.execute(sql, values).fetchall()
         except (sqlite3.Error, UnicodeError) as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            raise self._problem(error) from None
 
     def _rows(self, sql: str, *values: str | int) -> Generator[Any, None, None]:
         """Give rows one by one; no other question may be asked before the last row, or before ``close``."""
@@ -288,7 +302,7 @@ class Store:
             finally:
                 self._read_cursor.execute("SELECT 1 WHERE 0")  # What is not read to its end keeps its snapshot open.
         except (sqlite3.Error, UnicodeError) as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            raise self._problem(error) from None
 
     # --- Start --------------------------------------------------------------------------------------------------------
     def settle(self, wait_max_s: float) -> tuple[int, list[Recalled]]:
@@ -313,7 +327,7 @@ class Store:
                 cursor.execute(_SETTLED, (oldest,))
                 cursor.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from None
+            raise self._problem(error) from None
         return cut, [
             # A clock that was set back must not make it wait for longer.
             Recalled(session, bot or "", cid, mid.removesuffix(QUESTION), text, max(0.0, now - at))
@@ -321,15 +335,25 @@ class Store:
         ]
 
 
+def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """Open the file twice: to write and to read."""
+    with ExitStack() as stack:
+        writing = _connect(path)
+        stack.callback(writing.close)
+        _migrate(writing, path)
+        reading = _connect(path)
+        stack.pop_all()
+    return writing, reading
+
+
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_MAX_S, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as stack:
+        connection = sqlite3.connect(path, timeout=TRY_S, isolation_level=None, check_same_thread=False)
+        stack.callback(connection.close)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        connection.close()
-        raise
+        stack.pop_all()
     return connection
 
 

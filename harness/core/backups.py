@@ -8,6 +8,7 @@ Why   rotation, schedule, command line and metrics speak of the same thing in th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final, Literal

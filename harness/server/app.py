@@ -9,6 +9,7 @@ Why   what is checked in one place cannot be forgotten in a new route
 from __future__ import annotations
 
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -19,9 +20,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.server import assets
-from harness.server.http import Api, error_response
+from harness.server.http import Api
 from harness.server.origin import host_of
+from harness.server.refusals import error_response
 from harness.server.websocket import CLOSE_POLICY, Endpoint
+from harness.services.recovery import Recovery
 
 HEADERS: Final = (
     (b"content-security-policy", assets.CONTENT_SECURITY_POLICY.encode()),
@@ -33,14 +36,19 @@ HEADERS: Final = (
 )
 
 
-def build(api: Api, endpoint: Endpoint, *, names: frozenset[str] | None) -> ASGIApp:
+def build(api: Api, endpoint: Endpoint, recovery: Recovery, *, names: frozenset[str] | None) -> ASGIApp:
     """Put the service together; ``names`` are the hosts it may be called by (None: any)."""
     routes = [
         Route("/", assets.index, methods=["GET"]),
         Route("/static/{path:path}", assets.static, methods=["GET"]),
         *api.routes(),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _bug})
+
+    async def bug(request: Request, error: Exception) -> Response:
+        recovery.note(error, monotonic())
+        return await _bug(request, error)
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: bug})
     return Gate(app, endpoint, names)
 
 

@@ -16,11 +16,17 @@ from typing import Any, Final
 
 import orjson
 
-from harness.adapters.processes import Guardian
+from harness.adapters.processes import Guardian, reason
+from harness.adapters.retry import Retrying
+from harness.core.backoff import Backoff
 from harness.core.decode import suggest
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, TimedOutError, UnavailableError, WireError
+from harness.services.recovery import Policy, Recovery
 
 ANSWER_MAX_S: Final = 10.0
+BEHAVIOURS: Final = "behaviours"
+"""The dependency's name in the figures of recovery."""
+POLICY: Final = Policy(backoff=Backoff(base_s=0.2, cap_s=1.0))
 DEFAULT_COMMAND: Final = (sys.executable, "-m", "fake_bots")
 
 Catalogue = Mapping[str, Mapping[str, Any]]
@@ -29,9 +35,10 @@ Catalogue = Mapping[str, Mapping[str, Any]]
 class Behaviours:
     """The catalogue of one bot program; empty for a program that cannot be asked."""
 
-    def __init__(self, command: Sequence[str], *, guardian: Guardian) -> None:
+    def __init__(self, command: Sequence[str], *, guardian: Guardian, recovery: Recovery) -> None:
         """Ask in the background from now on; whoever is asked ends with us, says the guardian."""
         self._command, self._guardian = tuple(command), guardian
+        self._retrying = Retrying(recovery, BEHAVIOURS, keyed=True, within_s=ANSWER_MAX_S)
         self._asking = asyncio.get_running_loop().create_task(self._ask(), name="behaviours")
 
     async def options(self) -> dict[str, dict[str, str]]:
@@ -66,30 +73,44 @@ class Behaviours:
         if self._command != DEFAULT_COMMAND:
             return {}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                "--list",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=self._guardian.env(),
-            )
+            return await self._retrying.run_async(self._ask_once)
         except OSError as error:
             return _unlisted(f"cannot be started ({error.strerror})")
+        except (TimedOutError, UnavailableError, WireError) as error:
+            return _unlisted(f"did not list its behaviours: {error}")
+
+    async def _ask_once(self) -> Catalogue:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            "--list",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=self._guardian.env(),
+        )
         try:
             async with asyncio.timeout(ANSWER_MAX_S):
                 text, _ = await process.communicate()
-            found = orjson.loads(text)["behaviours"]
-            return {
-                name: {option: about["default"] for option, about in entry["options"].items()}
-                for name, entry in found.items()
-            }
-        except (TimeoutError, ValueError, KeyError, TypeError, AttributeError):
-            return _unlisted("did not list its behaviours")
+        except TimeoutError:
+            raise TimedOutError(f"no answer within {ANSWER_MAX_S:g} s") from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        if process.returncode:
+            raise UnavailableError(reason(process.returncode))
+        return _catalogue(text)
+
+
+def _catalogue(text: bytes) -> Catalogue:
+    try:
+        found = orjson.loads(text)["behaviours"]
+        return {
+            name: {option: about["default"] for option, about in entry["options"].items()}
+            for name, entry in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise WireError("its answer is not understood") from None
 
 
 def _unlisted(why: str) -> Catalogue:

@@ -26,11 +26,12 @@ from harness.adapters.sqlite import Session
 from harness.core.decode import decode
 from harness.core.events import BotUnwanted, BotWanted, ForgetBot
 from harness.core.scenario import NAME
-from harness.errors import HarnessError, ScenarioError, StoreError
+from harness.errors import HarnessError
 from harness.exporters import openmetrics, prometheus
 from harness.server.assets import openapi
 from harness.server.behaviours import Behaviours
 from harness.server.origin import same_origin
+from harness.server.refusals import CallError, refuse
 from harness.server.service import Service
 from harness.server.vitals import Vitals
 from harness.services.health_check import MEDIA_TYPE as HEALTH_TYPE
@@ -47,15 +48,6 @@ REPORT_FRESH_S: Final = 1
 """The report may be kept for as long as nothing new is observed."""
 SEED_MAX: Final = 2**63 - 1
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
-
-
-class CallError(HarnessError):
-    """A call that cannot be answered as wished."""
-
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        """Keep what the client gets."""
-        self.status, self.code = status, code
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +79,36 @@ class Api:
 
     def routes(self) -> list[Route]:
         """Give every path with what answers it."""
+        guarded = self._guarded
         return [
-            Route("/api/bots", _guarded(self._bots), methods=["GET"]),
-            Route("/api/bots", _guarded(self._launch), methods=["POST"]),
-            Route("/api/bots/{bot}", _guarded(self._remove), methods=["DELETE"]),
-            Route("/api/sessions", _guarded(self._sessions), methods=["GET"]),
-            Route("/api/sessions", _guarded(self._new_session), methods=["POST"]),
-            Route("/api/sessions/{session}/messages", _guarded(self._messages), methods=["GET"]),
-            Route("/api/openapi.json", _guarded(self._openapi), methods=["GET"]),
-            Route("/health/live", _guarded(self._live), methods=["GET"]),
-            Route("/health/startup", _guarded(self._startup), methods=["GET"]),
-            Route("/health/ready", _guarded(self._ready), methods=["GET"]),
-            Route("/health", _guarded(self._full), methods=["GET"]),
-            Route("/metrics", _guarded(self._metrics), methods=["GET"]),
+            Route("/api/bots", guarded(self._bots), methods=["GET"]),
+            Route("/api/bots", guarded(self._launch), methods=["POST"]),
+            Route("/api/bots/{bot}", guarded(self._remove), methods=["DELETE"]),
+            Route("/api/sessions", guarded(self._sessions), methods=["GET"]),
+            Route("/api/sessions", guarded(self._new_session), methods=["POST"]),
+            Route("/api/sessions/{session}/messages", guarded(self._messages), methods=["GET"]),
+            Route("/api/openapi.json", guarded(self._openapi), methods=["GET"]),
+            Route("/health/live", guarded(self._live), methods=["GET"]),
+            Route("/health/startup", guarded(self._startup), methods=["GET"]),
+            Route("/health/ready", guarded(self._ready), methods=["GET"]),
+            Route("/health", guarded(self._full), methods=["GET"]),
+            Route("/api/errors", guarded(self._errors), methods=["GET"]),
+            Route("/metrics", guarded(self._metrics), methods=["GET"]),
         ]
+
+    def _guarded(self, call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Turn errors that a call raises on purpose into answers, and count them."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await call(request)
+            except ClientDisconnect:
+                return Response(status_code=HTTPStatus.BAD_REQUEST)  # Nobody reads it.
+            except HarnessError as error:
+                self._service.recovery.note(error, monotonic())
+                return refuse(error)
+
+        return answer
 
     # --- Bots ---------------------------------------------------------------------------------------------------------
     async def _bots(self, request: Request) -> Response:
@@ -207,34 +215,15 @@ class Api:
         answer.headers["cache-control"] = f"max-age={REPORT_FRESH_S}"
         return answer
 
+    async def _errors(self, request: Request) -> Response:
+        _query(request)
+        return _json(self._service.recovery.report(monotonic()))
+
     async def _metrics(self, request: Request) -> Response:
         _query(request)
         kind = openmetrics if openmetrics.wanted(request.headers.get("accept", "")) else prometheus
         text = kind.render(self._service.metrics.collect())
         return Response(text, headers={"content-type": kind.MEDIA_TYPE, "vary": "Accept"})
-
-
-def error_response(status: int, code: str, message: str) -> Response:
-    """Give an error in the shape that every error has."""
-    return _json({"error": {"code": code, "message": message}}, status)
-
-
-def _guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn errors that a call raises on purpose into answers."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await call(request)
-        except ClientDisconnect:
-            return Response(status_code=HTTPStatus.BAD_REQUEST)  # Nobody reads it.
-        except CallError as error:
-            return error_response(error.status, error.code, str(error))
-        except ScenarioError as error:
-            return error_response(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", str(error))
-        except StoreError as error:
-            return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "not-saved", f"the store does not work: {error}")
-
-    return answer
 
 
 def _probe(good: bool, said: str) -> Response:  # noqa: FBT001 - what a check gives, handed on

@@ -29,12 +29,17 @@ from harness.adapters import counters
 from harness.adapters.breaker_log import BreakerLog
 from harness.adapters.journal import Book
 from harness.adapters.processes import Guardian
-from harness.adapters.sqlite import Store
+from harness.adapters.retry import make_recovery
+from harness.adapters.sqlite import POLICY as STORE_POLICY
+from harness.adapters.sqlite import STORE, Store
+from harness.chat.engine import recovery_of
+from harness.core.events import Began
 from harness.core.settings import Settings
 from harness.errors import EXIT_PASS
 from harness.server import app, readings
 from harness.server.backups import BackupKeeper, rules_of
-from harness.server.behaviours import DEFAULT_COMMAND, Behaviours
+from harness.server.behaviours import BEHAVIOURS, DEFAULT_COMMAND, Behaviours
+from harness.server.behaviours import POLICY as BEHAVIOURS_POLICY
 from harness.server.bots import Bots
 from harness.server.checks import Checks
 from harness.server.http import Api
@@ -45,6 +50,7 @@ from harness.server.startup import BACKLOG, alone, folder, listen, open_store, o
 from harness.server.vitals import Vitals
 from harness.server.websocket import Endpoint
 from harness.services.health_check import HealthCheck
+from harness.services.recovery import Recovery, RecoveryConfig
 
 FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
 """A WebSocket message above this ends the connection (1009) unread; between this and Settings.frame_bytes_max it gets
@@ -104,16 +110,21 @@ def serve(
         folder(ready_file.absolute().parent, "--ready-file")
         plain_file(ready_file, "--ready-file")
     with alone(plan.state_dir), listen(plan.host, plan.port) as listener:
-        store = open_store(plan.state_dir)
+        # Whatever has no policy of its own is a bot.
+        bots = recovery_of(plan.settings).policy
+        recovery = make_recovery(
+            RecoveryConfig(policy=bots, policies={STORE: STORE_POLICY, BEHAVIOURS: BEHAVIOURS_POLICY})
+        )
+        store = open_store(plan.state_dir, recovery)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_run(plan, listener, store))
+                runner.run(_run(plan, listener, store, recovery))
         finally:
             store.close()
     return EXIT_PASS
 
 
-async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
+async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Recovery) -> None:
     async with AsyncExitStack() as stack:
         breaker_log = opened(lambda: BreakerLog(plan.bot_logs), "--bot-logs")
         stack.callback(_close, breaker_log)
@@ -122,16 +133,21 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
             path = plan.journal
             journal = opened(lambda: Book(path), "--journal")
             stack.callback(_close, journal)
-        guardian = Guardian.start()
+        guardian = Guardian.start(recovery)
         stack.callback(guardian.close)
         service = Service(
-            settings=plan.settings, epoch=secrets.token_hex(6), store=store, breaker_log=breaker_log, journal=journal
+            settings=plan.settings,
+            epoch=secrets.token_hex(6),
+            store=store,
+            breaker_log=breaker_log,
+            journal=journal,
+            recovery=recovery,
         )
         bots = Bots(service.handle, command=plan.bot_command, guardian=guardian, logs=plan.bot_logs)
         service.connect(bots)
         stack.push_async_callback(bots.close)
         stack.push_async_callback(service.close)
-        behaviours = Behaviours(plan.bot_command, guardian=guardian)
+        behaviours = Behaviours(plan.bot_command, guardian=guardian, recovery=recovery)
         stack.push_async_callback(behaviours.close)
         loop_watch = LoopWatch(asyncio.get_running_loop())
         stack.callback(loop_watch.close)
@@ -146,13 +162,14 @@ async def _run(plan: Plan, listener: socket.socket, store: Store) -> None:
         cut, left = recall(store, plan.settings.answer_within_s)
         if cut:
             print(f"chat: {cut} replies were cut short when the service ended last time; they are marked as such")
-        for fact in left:
+        for fact in (Began(), *left):
             service.handle(fact)
         keeper = BackupKeeper(plan.backup_dir, store.path, plan.settings, guardian, oldest_at=store.oldest())
         readings.watch_backups(service.metrics, keeper)
         keeping = asyncio.get_running_loop().create_task(keeper.keep_on(), name="backups")
         stack.push_async_callback(_cancel, keeping)
-        application = app.build(Api(service, behaviours, vitals), Endpoint(service), names=allowed_names(plan.host))
+        api, endpoint = Api(service, behaviours, vitals), Endpoint(service)
+        application = app.build(api, endpoint, recovery, names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from typing import Any, Final
 
 from harness.adapters.breaker_log import BreakerLog
 from harness.adapters.journal import Book
+from harness.adapters.retry import make_recovery
 from harness.adapters.sqlite import Row, Store
 from harness.chat.engine import QUESTION, Engine
 from harness.core.events import (
@@ -61,6 +63,7 @@ from harness.server.bots import Bots
 from harness.server.hub import Hub
 from harness.server.recent import recent
 from harness.services.metrics import Metrics
+from harness.services.recovery import Recovery
 
 SOURCE: Final = "service"
 TRUST_S: Final = 5.0
@@ -91,9 +94,12 @@ class Service:
         store: Store,
         breaker_log: BreakerLog,
         journal: Book | None,
+        recovery: Recovery | None = None,
     ) -> None:
         """Start with no bots; ``connect`` must be called before the first fact."""
         self.settings, self.store = settings, store
+        self.recovery = recovery or make_recovery()
+        """What is tried again, where and how often that helps: one for everything in this process."""
         self.epoch = epoch
         self.hub = Hub()
         self.metrics = Metrics()
@@ -103,7 +109,7 @@ class Service:
         """When the store last kept something."""
         self.store_problem = ""
         self.loop_lag_s = 0.0
-        self._engine = Engine(settings, epoch=epoch)
+        self._engine = Engine(settings, epoch=epoch, seed=secrets.randbits(63), recovery=self.recovery)
         self._bots: Bots | None = None
         self._breaker_log, self._journal = breaker_log, journal
         self._loop = asyncio.get_running_loop()
@@ -164,20 +170,20 @@ class Service:
 
     async def save(self, *rows: Row) -> None:
         """Keep rows that no fact asked for; StoreError if that cannot be."""
-        done: asyncio.Future[str] = self._loop.create_future()
+        done: asyncio.Future[StoreError | None] = self._loop.create_future()
 
-        def settle(problem: str) -> None:
+        def settle(problem: StoreError | None) -> None:
             if not done.cancelled():
                 done.set_result(problem)
 
-        def tell(problems: list[str]) -> None:
+        def tell(problems: list[StoreError | None]) -> None:
             self._loop.call_soon_threadsafe(settle, problems[0])
 
         self.store.save([rows], tell)
         problem = await done
         self._judge_store(problem)
-        if problem:
-            raise StoreError(problem)
+        if problem is not None:
+            raise problem
 
     def statuses(self) -> list[BotStatus]:
         """Give the newest state of every bot."""
@@ -228,14 +234,14 @@ class Service:
         self._committing, self._unsaved = self._unsaved, []
         self.store.save([batch.rows for batch in self._committing], self._saved_elsewhere)
 
-    def _saved_elsewhere(self, problems: list[str]) -> None:
+    def _saved_elsewhere(self, problems: list[StoreError | None]) -> None:
         self._loop.call_soon_threadsafe(self._saved, problems)
 
-    def _saved(self, problems: list[str]) -> None:
+    def _saved(self, problems: list[StoreError | None]) -> None:
         batches, self._committing = self._committing, []
         for batch, problem in zip(batches, problems, strict=True):
-            batch.saved, batch.why = True, problem
-        self._judge_store(next(filter(None, problems), ""))
+            batch.saved, batch.why = True, str(problem or "")
+        self._judge_store(next(filter(None, problems), None))
         self._commit()  # The writer starts on the next group while this one is carried out.
         self._release()
 
@@ -253,8 +259,8 @@ class Service:
         if not queue:
             self._empty.set()
 
-    def _judge_store(self, problem: str) -> None:
-        if problem:
+    def _judge_store(self, problem: StoreError | None) -> None:
+        if problem is not None:
             if not self.store_problem:
                 _complain(f"nothing can be saved: {problem}; make room or make it writable")
             self.not_saved += 1
@@ -264,7 +270,7 @@ class Service:
             # Something small may still find room where a message did not.
             if self.saved_at - self._refused_at < TRUST_S:
                 return
-        self.store_problem = problem
+        self.store_problem = str(problem or "")
 
     def _carry_out(self, acts: Sequence[Act], at: float) -> None:
         rules = self._rules

@@ -24,6 +24,7 @@ from harness.adapters import disk
 from harness.adapters.sqlite import FILE_NAME, Store
 from harness.core.events import BotWanted, Recalled
 from harness.errors import StoreError, TargetDownError
+from harness.services.recovery import Recovery
 
 T = TypeVar("T")
 BACKLOG: Final = 1024
@@ -74,10 +75,10 @@ def _sign(lock: FileIO, path: Path) -> None:
         raise OSError(ENOSPC, os.strerror(ENOSPC), str(path))
 
 
-def open_store(state_dir: Path) -> Store:
+def open_store(state_dir: Path, recovery: Recovery) -> Store:
     """Open the database of a state directory."""
     try:
-        return Store(state_dir / FILE_NAME)
+        return Store(state_dir / FILE_NAME, recovery)
     except StoreError as error:
         raise TargetDownError(f"{error}; repair it or choose another --state-dir") from None
 
@@ -149,7 +150,6 @@ def replace(path: Path, content: bytes) -> None:
     try:
         draft.write_bytes(content)
         draft.replace(path)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):  # There is none any more, unless something went wrong.
             draft.unlink()
-        raise

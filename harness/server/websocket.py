@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
 from typing import Any, Final
 
 import orjson
 
 from harness.core.events import ClientAcked, ClientJoined, ClientLeft, Rejected, UserCancelled, UserSaid
-from harness.errors import StoreError, WireError
+from harness.errors import StoreError
 from harness.server.hub import Connection, encode
 from harness.server.origin import same_origin
+from harness.server.refusals import FrameError, frame
 from harness.server.service import Service
 
 VERSION: Final = 1
@@ -39,15 +41,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Body = dict[str, Any]
-
-
-class FrameError(WireError):
-    """A frame that is not understood; ``code`` is one of the protocol's."""
-
-    def __init__(self, code: str, message: str) -> None:
-        """Keep the code for the client."""
-        self.code = code
-        super().__init__(message)
 
 
 class Endpoint:
@@ -104,7 +97,8 @@ class Endpoint:
         try:
             self._hear(connection, message)
         except FrameError as error:
-            connection.tell(orjson.dumps({"type": "error", "code": error.code, "message": str(error)}).decode())
+            self._service.recovery.note(error, monotonic())
+            connection.tell(frame(error))
         return True
 
     def _hear(self, connection: Connection, message: MutableMapping[str, Any]) -> None:

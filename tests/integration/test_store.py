@@ -42,8 +42,8 @@ def save(store: Store, *groups: Group) -> list[str]:
     done = threading.Event()
     problems: list[str] = []
 
-    def tell(found: list[str]) -> None:
-        problems.extend(found)
+    def tell(found: list[StoreError | None]) -> None:
+        problems.extend("" if problem is None else str(problem) for problem in found)
         done.set()
 
     store.save(groups, tell)
@@ -99,7 +99,7 @@ def test_a_reader_that_holds_the_lock_delays_but_loses_nothing(store: Store, pat
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         done = threading.Event()
-        store.save([[asked("s", 1)]], lambda problems: done.set() if problems == [""] else None)
+        store.save([[asked("s", 1)]], lambda problems: done.set() if problems == [None] else None)
         assert not done.wait(0.05)
         other.execute("COMMIT")
         assert done.wait(30)
