@@ -11,6 +11,7 @@ Everything but ``space`` answers at once; a file system may hang (a network driv
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,21 @@ class OwnUsage:
         process = self._process
         with process.oneshot():
             return Usage(process.memory_info().rss, self._limit, process.num_fds(), process.num_threads())
+
+    def cpu_share(self) -> float:
+        """Give how much of one core it has used since the last call; 0.0 the first time."""
+        return float(self._process.cpu_percent(None)) / 100.0
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Add up the resident memory of processes; what they share with each other counts for each, the dead not at all."""
+    total = 0
+    for pid in pids:
+        try:
+            total += int(psutil.Process(pid).memory_info().rss)
+        except psutil.Error:
+            continue
+    return total
 
 
 def memory_bytes_max() -> int:

@@ -117,9 +117,9 @@ class Engine:
         bots = {record.bot: record.load(now) for record in desk.bots.values()}
         return {**desk.steward.capacity.report(now).as_json(), "bots": bots}
 
-    def score(self, now: float) -> Score | None:
-        """Give the newest health score; None before the first tick."""
-        del now
+    @property
+    def score(self) -> Score | None:
+        """The newest health score; None before the first tick."""
         return self._desk.steward.score
 
     def enabled(self, feature: str) -> bool:

@@ -71,6 +71,10 @@ class Bots:
         if process is not None:
             process.say(line)
 
+    def pids(self) -> list[int]:
+        """Give the process ids of all bots that run."""
+        return [process.pid for process in self._processes.values()]
+
     def busy(self, bot: str) -> bool:
         """Whether a process of this name is there or on its way."""
         return bot in self._processes or bot in self._starting

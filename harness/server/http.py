@@ -24,7 +24,7 @@ from starlette.routing import Route
 from harness import __version__
 from harness.adapters.sqlite import Session
 from harness.core.decode import decode
-from harness.core.events import BotUnwanted, BotWanted, ForgetBot
+from harness.core.events import BotUnwanted, BotWanted, ForgetBot, LimitOrdered, ModeOrdered
 from harness.core.scenario import NAME
 from harness.errors import HarnessError
 from harness.exporters import openmetrics, prometheus
@@ -68,6 +68,24 @@ class NewSession:
     title: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLimit:
+    """Body of ``PUT /api/capacity/{limit}``."""
+
+    allowed: float | None
+    author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMode:
+    """Body of ``PUT /api/mode``."""
+
+    mode: str
+    author: str
+    reason: str = ""
+    ttl_s: float = 3600.0
+
+
 class Api:
     """All calls but the page and the WebSocket."""
 
@@ -92,6 +110,11 @@ class Api:
             Route("/health/startup", guarded(self._startup), methods=["GET"]),
             Route("/health/ready", guarded(self._ready), methods=["GET"]),
             Route("/health", guarded(self._full), methods=["GET"]),
+            Route("/api/capacity", guarded(self._capacity), methods=["GET"]),
+            Route("/api/capacity/{limit}", guarded(self._limit_changed), methods=["PUT"]),
+            Route("/api/mode", guarded(self._mode), methods=["GET"]),
+            Route("/api/mode", guarded(self._mode_ordered), methods=["PUT"]),
+            Route("/api/score", guarded(self._score), methods=["GET"]),
             Route("/api/errors", guarded(self._errors), methods=["GET"]),
             Route("/metrics", guarded(self._metrics), methods=["GET"]),
         ]
@@ -131,6 +154,9 @@ class Api:
             raise CallError(HTTPStatus.CONFLICT, "name-taken", f"there is a bot {name!r} already: choose another name")
         if self._service.bot_busy(name):
             raise CallError(HTTPStatus.CONFLICT, "name-taken", f"{name!r} was removed and is still ending: try again")
+        if not self._service.enabled("launches"):
+            said = "the service is not well, and launches nothing new: try again later"
+            raise CallError(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", said)
         limit = self._service.settings.bots_max
         if len(taken) >= limit:
             raise CallError(HTTPStatus.CONFLICT, "too-many-bots", f"{limit} bots run already: remove one first")
@@ -214,6 +240,37 @@ class Api:
         answer = _json({**body, "notes": self._vitals.notes()}, status, HEALTH_TYPE)
         answer.headers["cache-control"] = f"max-age={REPORT_FRESH_S}"
         return answer
+
+    async def _capacity(self, request: Request) -> Response:
+        _query(request)
+        return _json(self._service.capacity())
+
+    async def _limit_changed(self, request: Request) -> Response:
+        wanted = await _body(NewLimit, request)
+        allowed = wanted.allowed
+        if allowed is not None and allowed.is_integer():
+            allowed = int(allowed)  # What is counted is limited by whole numbers.
+        self._order(LimitOrdered(request.path_params["limit"], allowed, wanted.author))
+        return _json(self._service.capacity())
+
+    async def _mode(self, request: Request) -> Response:
+        _query(request)
+        return _json(self._service.mode())
+
+    async def _mode_ordered(self, request: Request) -> Response:
+        wanted = await _body(NewMode, request)
+        self._order(ModeOrdered(wanted.mode, wanted.author, wanted.reason, wanted.ttl_s))
+        return _json(self._service.mode())
+
+    def _order(self, order: LimitOrdered | ModeOrdered) -> None:
+        try:
+            self._service.handle(order)
+        except ValueError as error:  # It was refused as a whole: nothing has changed.
+            raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", str(error)) from None
+
+    async def _score(self, request: Request) -> Response:
+        _query(request)
+        return _json({"score": self._service.score()})
 
     async def _errors(self, request: Request) -> Response:
         _query(request)

@@ -93,6 +93,7 @@ class Connection:
         more: bool,
         settings: Settings,
         statuses: Sequence[BotStatus],
+        mode: ServiceMode,
     ) -> None:
         """Queue the answer to a hello; statuses that wait are older than those in it."""
         if self._closing is not None:
@@ -113,6 +114,7 @@ class Connection:
             "more": more,
             "limits": {"text_chars_max": settings.text_chars_max, "frame_bytes_max": settings.frame_bytes_max},
             "bots": statuses,
+            "mode": mode,
         }
         self._welcome = orjson.dumps(body).decode()
         self._chars_allowed = CHARS_MAX + len(self._welcome)

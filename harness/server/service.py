@@ -46,6 +46,7 @@ from harness.core.events import (
     Reply,
     SaveFailed,
     SaveMessage,
+    ServiceMode,
     StartBot,
     StopBot,
     TellAll,
@@ -62,6 +63,7 @@ from harness.server import readings
 from harness.server.bots import Bots
 from harness.server.hub import Hub
 from harness.server.recent import recent
+from harness.services.health_score import Score
 from harness.services.metrics import Metrics
 from harness.services.recovery import Recovery
 
@@ -188,6 +190,26 @@ class Service:
     def statuses(self) -> list[BotStatus]:
         """Give the newest state of every bot."""
         return self._engine.statuses(monotonic())
+
+    def mode(self) -> ServiceMode:
+        """Give how the whole is, as clients see it."""
+        return self._engine.mode(monotonic())
+
+    def capacity(self) -> dict[str, object]:
+        """Give the document of ``GET /api/capacity``."""
+        return self._engine.capacity(monotonic())
+
+    def score(self) -> Score | None:
+        """Give the newest health score; None before the first tick."""
+        return self._engine.score
+
+    def enabled(self, feature: str) -> bool:
+        """Whether a feature of the service is on."""
+        return self._engine.enabled(feature)
+
+    def bot_pids(self) -> list[int]:
+        """Give the process ids of all bots that run."""
+        return self._running.pids()
 
     def bot_busy(self, bot: str) -> bool:
         """Whether a process of this name is there, be it the last moments of one that was removed."""
@@ -384,6 +406,7 @@ class Service:
             more=more,
             settings=self.settings,
             statuses=self.statuses(),
+            mode=self.mode(),
         )
         self.hub.listen(connection, act.session)
         connection.replay(act.replay)

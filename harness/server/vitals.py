@@ -16,8 +16,8 @@ from typing import Final
 
 from harness.adapters.processes import Guardian
 from harness.adapters.sqlite import Pulse
-from harness.adapters.usage import OwnUsage, space
-from harness.core.events import BotStatus
+from harness.adapters.usage import OwnUsage, resident_bytes, space
+from harness.core.events import BotStatus, Felt
 from harness.server.checks import Round, Seen, in_thread
 from harness.server.leak_watch import LeakWatch
 from harness.server.loop_watch import LOST_MAX, LoopWatch
@@ -130,8 +130,15 @@ class Vitals:
         late = f"the event loop was {lag_s * 1000:.0f} ms late" if lag_s > LAG_WARN_S else ""
         level: Level = "fail" if lag_s > LAG_FAIL_S else "warn" if late else "pass"
         statuses = self._service.statuses()
+        self._feel(lag_s)
         self._announce(frozenset(status.bot for status in statuses))
         return {LOOP: Seen(level, round(lag_s * 1000, 1), "ms", late), **_of_bots(statuses)}
+
+    def _feel(self, lag_s: float) -> None:
+        """Tell the engine what the machine feels like: its score and its limit of memory live on it."""
+        service = self._service
+        memory_bytes = self._usage.read().memory_bytes + resident_bytes(service.bot_pids())
+        service.handle(Felt(not service.store_problem, lag_s, memory_bytes, self._usage.cpu_share()))
 
     def _announce(self, bots: frozenset[str]) -> None:
         for name in (BOT_PROCESS, BOT_BREAKER):

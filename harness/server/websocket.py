@@ -164,6 +164,7 @@ def _hello(service: Service, connection: Connection, body: Body) -> None:
             more=False,
             settings=service.settings,
             statuses=service.statuses(),
+            mode=service.mode(),
         )
     else:
         service.handle(ClientJoined(connection.number, session, epoch, last_seq))

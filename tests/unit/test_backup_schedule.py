@@ -109,13 +109,10 @@ def test_every_backup_gets_its_turn() -> None:
 
 
 def test_metrics_leave_out_what_is_not_known() -> None:
-    names = [name for name, *_ in BackupFigures().samples()]
-    assert "backup_newest_verified_timestamp_seconds" not in names
-    assert "backup_drill_rto_seconds" not in names
-    known = {
-        name: value
-        for name, _, _, value in BackupFigures(newest_verified_at=5.0, drill_rto_s=0.5, runs=3, failures=1).samples()
-    }
-    assert known["backup_newest_verified_timestamp_seconds"] == 5.0
-    assert known["backup_drill_rto_seconds"] == 0.5
-    assert (known["backup_runs_total"], known["backup_failures_total"]) == (3, 1)
+    nothing = BackupFigures().samples()
+    assert nothing["chat_backup_newest_verified_timestamp_seconds"] is None
+    assert nothing["chat_backup_drill_rto_seconds"] is None
+    known = BackupFigures(newest_verified_at=5.0, drill_rto_s=0.5, runs=3, failures=1).samples()
+    assert known["chat_backup_newest_verified_timestamp_seconds"] == 5.0
+    assert known["chat_backup_drill_rto_seconds"] == 0.5
+    assert (known["chat_backup_runs_total"], known["chat_backup_failures_total"]) == (3, 1)

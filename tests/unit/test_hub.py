@@ -9,13 +9,16 @@ from typing import Any
 import orjson
 
 from harness.adapters.sqlite import Message
-from harness.core.events import BotStatus, Delta
+from harness.core.events import BotStatus, Delta, ServiceMode
 from harness.core.settings import Settings
 from harness.server.hub import CHARS_MAX, CLOSE_TOO_SLOW, Connection, encode
 
 
 def status(state: str) -> BotStatus:
     return BotStatus("b", "echo", state, "closed", None, 1, 0, 0, 0, "")
+
+
+WELL = ServiceMode("full", "good", 100.0, (), "")
 
 
 def test_a_state_that_is_newer_than_a_welcome_does_not_overtake_it() -> None:
@@ -41,6 +44,7 @@ def test_a_state_that_is_newer_than_a_welcome_does_not_overtake_it() -> None:
             more=False,
             settings=Settings(),
             statuses=[status("starting")],
+            mode=WELL,
         )
         connection.tell_status("b", encode(status("online")))
         connection.tell_status("b", encode(status("restarting")))
@@ -65,6 +69,7 @@ def welcomed(connection: Connection, text: str) -> None:
         more=False,
         settings=Settings(),
         statuses=[],
+        mode=WELL,
     )
 
 
