@@ -1,7 +1,7 @@
 """Reference: writes the pages of docs/reference that follow from the code; ``--check`` only compares.
 
 In    the command line's parser, the dataclasses of a scenario, the figures, the faults
-Out   docs/reference/{cli,scenario,figures}.md
+Out   docs/reference/{cli,scenario,figures}.md, and the table in metrics.md
 Rule  what is said about a field is the text under the field: one source, so page and program cannot differ
 Why   a reference that is written by hand is right on the day it is written
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness import cli, injectors, plugins
+from harness.core.families import FAMILIES
 from harness.core.figures import FIGURES
 from harness.core.scenario import Bot, Bound, FaultPlan, Load, MemoryPlan, Scenario
 from harness.core.settings import Settings
@@ -44,7 +45,8 @@ def main() -> int:
 def pages() -> dict[str, str]:
     """Make every page: its name and its text."""
     made = {"cli.md": _cli(), "scenario.md": _scenario(), "figures.md": _figures()}
-    return {name: f"{MADE}{chr(10).join(lines).rstrip()}\n" for name, lines in made.items()}
+    whole = {name: f"{MADE}{chr(10).join(lines).rstrip()}\n" for name, lines in made.items()}
+    return {**whole, "metrics.md": _metrics()}
 
 
 def _now(name: str) -> str:
@@ -205,6 +207,21 @@ def _figures() -> Iterator[str]:
         better = "" if figure.better == "none" else figure.better
         where = "leak checks" if figure.memory else ", ".join(figure.distances)
         yield f"| `{figure.name}` | {figure.unit} | {better} | {where} | {_cell(figure.what)} |"
+
+
+# --- metrics.md -------------------------------------------------------------------------------------------------------
+BEGIN: Final = "<!-- The table is written by ci/reference.py from harness/core/families.py. -->"
+END: Final = "<!-- End of what is written. -->"
+
+
+def _metrics() -> str:
+    """The page is written by people, its table is not."""
+    page = _now("metrics.md")
+    rows = ["| name | kind | unit | labels | meaning |", "|---|---|---|---|---|"]
+    for _, family in sorted(FAMILIES.items()):
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append(f"| `{family.name}` | {family.kind} | {family.unit} | {labels} | {_cell(family.help)} |")
+    return "\n".join((page.partition(BEGIN)[0] + BEGIN, "", *rows, "", END + page.partition(END)[2]))
 
 
 def _first(cls: type[Any]) -> str:

@@ -25,12 +25,15 @@ from harness import __version__
 from harness.adapters.sqlite import Session
 from harness.core.decode import decode
 from harness.core.events import BotUnwanted, BotWanted, ForgetBot, LimitOrdered, ModeOrdered
+from harness.core.families import FAMILIES
 from harness.core.scenario import NAME
 from harness.errors import HarnessError
 from harness.exporters import openmetrics, prometheus
+from harness.server import series
 from harness.server.assets import openapi
 from harness.server.behaviours import Behaviours
 from harness.server.origin import same_origin
+from harness.server.recorder import Recorder
 from harness.server.refusals import CallError, refuse
 from harness.server.service import Service
 from harness.server.vitals import Vitals
@@ -48,6 +51,7 @@ REPORT_FRESH_S: Final = 1
 """The report may be kept for as long as nothing new is observed."""
 SEED_MAX: Final = 2**63 - 1
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_SECONDS: Final = re.compile(r"[0-9]{1,11}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +93,9 @@ class NewMode:
 class Api:
     """All calls but the page and the WebSocket."""
 
-    def __init__(self, service: Service, behaviours: Behaviours, vitals: Vitals) -> None:
+    def __init__(self, service: Service, behaviours: Behaviours, vitals: Vitals, recorder: Recorder) -> None:
         """Answer for this service."""
-        self._service, self._behaviours = service, behaviours
+        self._service, self._behaviours, self._recorder = service, behaviours, recorder
         self._vitals, self._health = vitals, vitals.health
         self._launching: set[str] = set()
 
@@ -117,6 +121,7 @@ class Api:
             Route("/api/score", guarded(self._score), methods=["GET"]),
             Route("/api/errors", guarded(self._errors), methods=["GET"]),
             Route("/metrics", guarded(self._metrics), methods=["GET"]),
+            Route("/api/series", guarded(self._series), methods=["GET"]),
         ]
 
     def _guarded(self, call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -282,6 +287,21 @@ class Api:
         text = kind.render(self._service.metrics.collect())
         return Response(text, headers={"content-type": kind.MEDIA_TYPE, "vary": "Accept"})
 
+    async def _series(self, request: Request) -> Response:
+        query = _query(request, "name", "from", "to", "step")
+        name = query.get("name", "")
+        if name not in FAMILIES:
+            raise CallError(HTTPStatus.NOT_FOUND, "unknown-metric", f"name: there is no metric {name!r}; see /metrics")
+        last = _seconds(query, "to", int(self._recorder.now()))
+        first = _seconds(query, "from", last - 3_600)
+        if first > last:
+            raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", f"from: must not be after to, got {first} and {last}")
+        span = series.Span(name=name, first=first, last=last, step=_seconds(query, "step", 0))
+        try:
+            return _json(await series.answer(self._recorder, span))
+        except ValueError as error:
+            raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", f"step: {error}") from None
+
 
 def _probe(good: bool, said: str) -> Response:  # noqa: FBT001 - what a check gives, handed on
     """Answer one of the three short questions; nobody may keep the answer."""
@@ -337,6 +357,13 @@ def _limit(query: Mapping[str, str], default: int, most: int) -> int:
     text = query.get("limit", str(default))
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
         raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", f"limit: must be from 1 to {most}, got {text!r}")
+    return int(text)
+
+
+def _seconds(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not _SECONDS.fullmatch(text):
+        raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", f"{name}: must be whole seconds, got {text!r}")
     return int(text)
 
 

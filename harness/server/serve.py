@@ -45,6 +45,7 @@ from harness.server.checks import Checks
 from harness.server.http import Api
 from harness.server.loop_watch import LoopWatch
 from harness.server.origin import allowed_names
+from harness.server.recorder import open_recorder
 from harness.server.service import Service
 from harness.server.startup import BACKLOG, alone, folder, listen, open_store, opened, plain_file, recall, replace
 from harness.server.vitals import Vitals
@@ -158,6 +159,7 @@ async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Reco
         for round_ in vitals.rounds():
             checks.start(round_)
         await checks.looked()
+        recorder = await open_recorder(service.metrics, plan.state_dir, stack)
         await _open_probe(stack, guardian)
         cut, left = recall(store, plan.settings.answer_within_s)
         if cut:
@@ -168,7 +170,7 @@ async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Reco
         readings.watch_backups(service.metrics, keeper)
         keeping = asyncio.get_running_loop().create_task(keeper.keep_on(), name="backups")
         stack.push_async_callback(_cancel, keeping)
-        api, endpoint = Api(service, behaviours, vitals), Endpoint(service)
+        api, endpoint = Api(service, behaviours, vitals, recorder), Endpoint(service)
         application = app.build(api, endpoint, recovery, names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 

@@ -134,7 +134,7 @@ class Aggregator:
         open_hour = slot - slot % step
         for hour in range(max(0, open_hour - self._config.minutes_kept // 60 * step), open_hour, step):
             for track in self._all():
-                point, kept = self._joined(HOURS, track, hour), self._kept(HOURS, track, hour)
+                point, kept = self._hour(track, hour, hour + step), self._kept(HOURS, track, hour)
                 if point is not None and (kept is None or point.n > kept.n):
                     track.hours.put(self._steps.place(HOURS, hour), point)
                     yield Row(track.family, track.labels, HOURS, hour, point)
@@ -147,13 +147,12 @@ class Aggregator:
         minute, hour = self._steps.open(MINUTES), self._steps.open(HOURS)
         rows = []
         for track in self._all():
-            last = self._joined(MINUTES, track, minute)
-            whole = self._joined(HOURS, track, hour)
-            if last is not None:
-                rows.append(Row(track.family, track.labels, MINUTES, minute, last))
-                whole = last if whole is None else whole + last
-            if whole is not None:
-                rows.append(Row(track.family, track.labels, HOURS, hour, whole))
+            for tier, ts, point in (
+                (MINUTES, minute, self._minute(track, minute)),
+                (HOURS, hour, self._hour_so_far(track)),
+            ):
+                if point is not None:
+                    rows.append(Row(track.family, track.labels, tier, ts, point))
         return tuple(rows)
 
     def _checked(self, now: float) -> int:
@@ -205,7 +204,7 @@ class Aggregator:
         place = self._steps.place(tier, ts)
         rows = []
         for track in self._all():
-            point = self._joined(tier, track, ts)
+            point = self._minute(track, ts) if tier == MINUTES else self._hour(track, ts, ts + STEPS_S[HOURS])
             _ring(track, tier).put(place, point)
             if tier == MINUTES:
                 track.shut()
@@ -214,24 +213,28 @@ class Aggregator:
         self._steps.add(tier, ts)
         return rows
 
-    def _joined(self, tier: int, track: Track, ts: int) -> Point | None:
-        """Make the point of a step from the tier below."""
-        if tier == MINUTES:
-            fresh = self._minute(track, ts)
-            # The end of an earlier life may have kept the beginning of this minute.
-            kept = self._kept(MINUTES, track, ts)
-            return fresh if kept is None else kept if fresh is None else kept + fresh
-        minutes = [self._kept(MINUTES, track, at) for at in range(ts, ts + STEPS_S[HOURS], STEPS_S[MINUTES])]
-        points = [point for point in minutes if point is not None]
-        return _summed(points, [point.histogram for point in points if point.histogram is not None])
-
     def _minute(self, track: Track, ts: int) -> Point | None:
+        """Make the point of a minute, closed or open, from its seconds."""
         size, seconds, has = self._config.seconds_kept, track.seconds, self._steps.has
         slots = (slot for slot in range(ts, ts + STEPS_S[MINUTES]) if has(SECONDS, slot))
         values = [value for slot in slots if not isnan(value := seconds[slot % size])]
+        # The end of an earlier life may have kept the beginning of this minute.
+        kept = self._kept(MINUTES, track, ts)
         if not values:
-            return None
-        return Point(len(values), fsum(values), min(values), max(values), values[-1], track.opened())
+            return kept
+        fresh = Point(len(values), fsum(values), min(values), max(values), values[-1], track.opened())
+        return fresh if kept is None else kept + fresh
+
+    def _hour(self, track: Track, ts: int, until: int) -> Point | None:
+        """Make the point of an hour from its minutes before ``until``."""
+        minutes = (self._kept(MINUTES, track, at) for at in range(ts, until, STEPS_S[MINUTES]))
+        points = [point for point in minutes if point is not None]
+        return _summed(points, [point.histogram for point in points if point.histogram is not None])
+
+    def _hour_so_far(self, track: Track) -> Point | None:
+        minute = self._steps.open(MINUTES)
+        closed, last = self._hour(track, self._steps.open(HOURS), minute), self._minute(track, minute)
+        return last if closed is None else closed if last is None else closed + last
 
     def _kept(self, tier: int, track: Track, ts: int) -> Point | None:
         return _ring(track, tier).get(self._steps.place(tier, ts)) if self._steps.has(tier, ts) else None
@@ -282,6 +285,10 @@ class Aggregator:
         answers = ((labels, answer(aggregate, found, last - first + 1)) for labels, found in parts.items())
         return {labels: found for labels, found in answers if found is not None}
 
+    def count(self, name: str) -> int:
+        """How many series of a metric have a history here."""
+        return len(self._tracks.get(name, ()))
+
     def rows(self, name: str, tier: int, first: int, last: int) -> Iterator[Row]:
         """Give what memory holds of a metric at a tier's step, by series and time, the open step included."""
         step, head = STEPS_S[tier], self._steps.open(tier)
@@ -306,9 +313,7 @@ class Aggregator:
             return self._second(track, ts) if self._steps.has(SECONDS, ts) else None
         if ts < head:
             return self._kept(tier, track, ts)
-        last = self._joined(MINUTES, track, self._steps.open(MINUTES))
-        whole = None if tier == MINUTES else self._joined(HOURS, track, ts)
-        return last if whole is None else whole if last is None else whole + last
+        return self._minute(track, ts) if tier == MINUTES else self._hour_so_far(track)
 
     def _second(self, track: Track, slot: int) -> Point | None:
         value = track.seconds[slot % self._config.seconds_kept]
