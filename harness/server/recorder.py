@@ -45,8 +45,15 @@ async def open_recorder(metrics: Metrics, state_dir: Path, stack: AsyncExitStack
     stack.push_async_callback(recorder.close)
     await recorder.resume()
     ticking = asyncio.get_running_loop().create_task(recorder.record_on(), name="recorder")
+    ticking.add_done_callback(_mourn)
     stack.push_async_callback(_cancel, ticking)
     return recorder
+
+
+def _mourn(ticking: asyncio.Task[None]) -> None:
+    """A recorder that died must not look like a service where nothing happens."""
+    if not ticking.cancelled() and (error := ticking.exception()) is not None:
+        _say(f"metrics are not kept any more: {error!r}")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

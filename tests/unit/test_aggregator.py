@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from harness.core.histogram import Histogram
-from harness.core.point import Point
+from harness.core.point import HOURS, MINUTES, SECONDS, Point, Row
 from harness.core.series import Family, Labels, Observation, Snapshot, Value
 from harness.core.stats import percentile
 from harness.services.aggregator import Aggregator, AggregatorConfig
@@ -165,3 +165,299 @@ class AgainstANaiveHistory(RuleBasedStateMachine):
 
 AgainstANaiveHistory.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestAgainstANaiveHistory = AgainstANaiveHistory.TestCase
+
+
+# --- What a window is -------------------------------------------------------------------------------------------------
+def filled(seconds: int, config: AggregatorConfig | None = None) -> Aggregator:
+    """A counter that grows by 2 and a gauge that counts the seconds, for so many seconds."""
+    aggregator = Aggregator(config)
+    for at in range(seconds):
+        aggregator.tick(START + at, [*one(TURNS, 2.0 * (at + 1)), *one(QUEUE, float(at))])
+    return aggregator
+
+
+def test_longer_windows_use_minutes_and_hours_and_come_to_the_same() -> None:
+    small = AggregatorConfig(seconds_kept=120, minutes_kept=60, hours_kept=10)
+    seconds = 4 * 3_600 + 125
+    aggregator, now = filled(seconds, small), START + 4 * 3_600 + 124
+    for window in (3_600, 7_200, 10_000, 4 * 3_600):
+        answer = ask(aggregator, TURNS, "increase", window, now)
+        assert answer is not None
+        # It may begin earlier, at the hour before its first second.
+        assert 2 * window <= answer.value <= 2 * (window + 3_600)
+        assert answer.coverage == 1.0
+        rate = ask(aggregator, TURNS, "rate", window, now)
+        assert rate is not None
+        assert rate.value == pytest.approx(2.0)
+        lowest = ask(aggregator, QUEUE, "min", window, now)
+        assert lowest is not None
+        assert seconds - window - 3_600 <= lowest.value <= seconds - window
+    assert ask(aggregator, QUEUE, "last", 1, now) == Observation(float(seconds - 1), 1.0, 1.0)
+
+
+def test_a_rate_is_over_the_time_in_which_the_series_was_there() -> None:
+    aggregator = filled(10)
+    assert ask(aggregator, TURNS, "rate", 60, START + 9) == Observation(2.0, 20.0, 10 / 60)
+    assert ask(aggregator, TURNS, "increase", 60, START + 9) == Observation(20.0, 20.0, 10 / 60)
+
+
+def test_a_gap_lowers_the_coverage_and_nothing_else() -> None:
+    aggregator = Aggregator()
+    for at in (0, 1, 2, 7, 8, 9):
+        aggregator.tick(START + at, [*one(TURNS, float(at + 1)), *one(QUEUE, 5.0)])
+    assert ask(aggregator, QUEUE, "avg", 10, START + 9) == Observation(5.0, 6.0, 0.6)
+    assert ask(aggregator, TURNS, "increase", 10, START + 9) == Observation(10.0, 10.0, 0.6)
+    assert aggregator.late == 1
+    assert [row.ts for row in aggregator.rows("queue", SECONDS, START, START + 9)] == [
+        START + at for at in (0, 1, 2, 7, 8, 9)
+    ]
+    # Nobody ticked since: what is asked for is not all there.
+    assert ask(aggregator, QUEUE, "last", 10, START + 14) == Observation(5.0, 3.0, 0.3)
+    assert ask(aggregator, QUEUE, "last", 10, START + 99) is None
+
+
+def test_a_tick_late_in_its_second_is_noted() -> None:
+    aggregator = Aggregator()
+    aggregator.tick(START + 0.9, [])
+    aggregator.tick(START + 1.1, [])
+    assert aggregator.late == 0
+    aggregator.tick(START + 2.6, [])
+    assert aggregator.late == 1
+
+
+def test_groups_are_added_up_before_anything_is_divided() -> None:
+    aggregator = Aggregator()
+    fast, slow = Histogram(), Histogram()
+    for at in range(10):
+        for _ in range(99):
+            fast.record(0.1)
+        slow.record(10.0)
+        aggregator.tick(
+            START + at,
+            [
+                Snapshot(REPLY, ((A, fast), (B, slow))),
+                Snapshot(TURNS, ((A, 3.0 * at), (B, 1.0 * at))),
+                Snapshot(QUEUE, ((A, 4.0), (B, 6.0))),
+            ],
+        )
+    now = START + 9
+
+    def together(name: str, agg: str) -> float:
+        return aggregator.query(name, {}, agg, 10, now, by=())[()].value
+
+    assert together("reply_seconds", "p99") == pytest.approx(0.1, rel=0.011)
+    assert together("reply_seconds", "p99.5") == pytest.approx(10.0, rel=0.011)
+    assert together("reply_seconds", "avg") == pytest.approx((99 * 0.1 + 10) / 100)
+    assert together("reply_seconds", "min") == pytest.approx(0.1, rel=0.022)
+    assert together("reply_seconds", "max") == pytest.approx(10.0, rel=0.022)
+    assert together("reply_seconds", "increase") == 1_000
+    assert together("reply_seconds", "rate") == 100
+    assert together("turns_total", "rate") == 3.6
+    assert [together("queue", agg) for agg in ("last", "min", "max")] == [10, 4, 6]
+    by_bot = aggregator.query("queue", {"bot": ("a", "x")}, "last", 10, now, by=("bot",))
+    assert {labels: one.value for labels, one in by_bot.items()} == {A: 4}
+    others = aggregator.query("queue", {}, "last", 10, now, unless={"bot": ("a",)})
+    assert {labels: one.value for labels, one in others.items()} == {B: 6}
+
+
+def test_what_a_removed_bot_had_is_not_part_of_what_there_is() -> None:
+    aggregator = Aggregator()
+    aggregator.tick(START, [Snapshot(QUEUE, ((A, 4.0), (B, 6.0)))])
+    aggregator.tick(START + 1, [Snapshot(QUEUE, ((A, 5.0),))])
+    assert aggregator.query("queue", {}, "last", 10, START + 1, by=())[()].value == 5
+    assert aggregator.query("queue", {}, "max", 10, START + 1, by=())[()].value == 6
+    assert aggregator.query("queue", {"bot": ("b",)}, "last", 10, START + 1, by=())[()].value == 6
+
+
+def test_no_reply_has_no_percentile_but_a_rate() -> None:
+    aggregator = Aggregator()
+    aggregator.tick(START, one(REPLY, Histogram()))
+    assert ask(aggregator, REPLY, "p95", 60, START) is None
+    assert ask(aggregator, REPLY, "rate", 60, START) == Observation(0.0, 0.0, 1 / 60)
+
+
+def test_a_value_that_is_no_number_is_a_gap() -> None:
+    aggregator = Aggregator()
+    aggregator.tick(START, one(QUEUE, math.nan))
+    aggregator.tick(START + 1, one(QUEUE, math.inf))
+    assert ask(aggregator, QUEUE, "last", 60, START + 1) is None
+
+
+# --- What is refused --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("family", "agg", "says"),
+    [
+        (QUEUE, "rate", "means nothing for a gauge; take one of avg, last, max, min"),
+        (QUEUE, "p95", "means nothing for a gauge"),
+        (TURNS, "last", "means nothing for a counter; take one of increase, rate"),
+        (REPLY, "last", "means nothing for a histogram"),
+        (REPLY, "p0", "means nothing for a histogram"),
+        (REPLY, "pNN", "means nothing for a histogram"),
+        (REPLY, "median", "agg 'median' means nothing"),
+    ],
+)
+def test_a_question_that_means_nothing_is_refused(family: Family, agg: str, says: str) -> None:
+    aggregator = Aggregator()
+    aggregator.tick(START, [*one(TURNS, 1.0), *one(QUEUE, 1.0), *one(REPLY, Histogram([1.0]))])
+    with pytest.raises(ValueError, match=says):
+        ask(aggregator, family, agg, 60, START)
+
+
+def test_an_average_of_averages_is_refused() -> None:
+    with pytest.raises(ValueError, match="average of averages"):
+        filled(1).query("queue", {}, "avg", 60, START, by=())
+
+
+@pytest.mark.parametrize("window", [0.0, 0.5, -1.0, math.nan, math.inf, 8 * 86_400.0])
+def test_a_window_that_cannot_be_is_refused(window: float) -> None:
+    with pytest.raises(ValueError, match="window_s must be from 1 to 604800"):
+        filled(1).query("queue", {}, "last", window, START)
+
+
+def test_a_name_without_history_has_no_data() -> None:
+    assert filled(1).query("unheard_of", {}, "last", 60, START) == {}
+    assert Aggregator().query("queue", {}, "last", 60, START) == {}
+    with pytest.raises(ValueError, match="Unix seconds"):
+        filled(1).query("queue", {}, "last", 60, math.nan)
+
+
+@pytest.mark.parametrize("now", [START, START + 0.9, START - 5.0, -1.0, math.nan, math.inf])
+def test_time_moves_on_or_the_tick_is_refused_and_nothing_changes(now: float) -> None:
+    aggregator = filled(1)
+    with pytest.raises(ValueError, match=r"time must move on|Unix seconds"):
+        aggregator.tick(now, one(QUEUE, 99.0))
+    assert ask(aggregator, QUEUE, "last", 60, START) == Observation(0.0, 1.0, 1 / 60)
+
+
+def test_a_family_that_changes_its_kind_is_refused_and_nothing_changes() -> None:
+    aggregator = filled(1)
+    changed = Family(name="queue", kind="histogram", help="Q.")
+    with pytest.raises(ValueError, match="queue is a gauge, not a histogram"):
+        aggregator.tick(START + 1, [*one(TURNS, 9.0), *one(changed, Histogram())])
+    assert ask(aggregator, TURNS, "increase", 60, START + 1) == Observation(2.0, 2.0, 1 / 60)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"series_max": 0},
+        {"absent_max_s": 0},
+        {"seconds_kept": 60},
+        {"seconds_kept": 150},
+        {"minutes_kept": 59},
+        {"hours_kept": 1},
+    ],
+)
+def test_a_history_that_could_not_close_an_hour_is_refused(words: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        AggregatorConfig(**words)
+
+
+def test_series_are_bounded_and_those_that_went_make_room() -> None:
+    aggregator = Aggregator(AggregatorConfig(series_max=1, absent_max_s=3))
+    aggregator.tick(START, [Snapshot(QUEUE, ((A, 4.0), (B, 6.0)))])
+    assert (aggregator.series, aggregator.refused) == (1, 1)
+    assert (aggregator.count("queue"), aggregator.count("unheard_of")) == (1, 0)
+    for at in range(1, 4):
+        aggregator.tick(START + at, [])
+    assert aggregator.series == 0
+    aggregator.tick(START + 4, one(QUEUE, 6.0, B))
+    assert set(aggregator.query("queue", {}, "last", 60, START + 4)) == {B}
+
+
+# --- One life after another -------------------------------------------------------------------------------------------
+def lives(seconds: int, ends: list[int]) -> tuple[dict[tuple[int, int, str], Point], Aggregator]:
+    """The same seconds in one life, or in several that each go on from what the one before has written."""
+    disk: dict[tuple[int, int, str], Row] = {}
+    heard = Histogram()
+    aggregator = Aggregator()
+
+    def keep(rows: tuple[Row, ...]) -> None:
+        disk.update({(row.tier, row.ts, row.family.name): row for row in rows})
+
+    for at in range(seconds):
+        if at in ends:
+            keep(aggregator.remains())
+            aggregator, heard = Aggregator(), Histogram()
+            keep(aggregator.restore(START + at, disk.values()))
+        heard.record(1.0 + at % 7)
+        keep(aggregator.tick(START + at, [*one(QUEUE, float(at % 100)), *one(REPLY, heard)]))
+    keep(aggregator.remains())
+    return {place: row.point for place, row in disk.items()}, aggregator
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(1, 7_400), max_size=4))
+def test_any_split_of_time_into_lives_writes_the_same_steps(ends: list[int]) -> None:
+    whole, unbroken = lives(7_400, [])
+    split, last = lives(7_400, ends)
+    assert set(split) == set(whole)
+    for place, point in whole.items():
+        other = split[place]
+        assert (other.n, other.total, other.low, other.high, other.last) == (
+            *(point.n, point.total, point.low, point.high, point.last),
+        )
+        assert point.histogram is None or (
+            other.histogram is not None and other.histogram.counts == point.histogram.counts
+        )
+    now = START + 7_399
+    for window in (3_600, 7_200):
+        alike = [ask(one_life, QUEUE, "max", window, now) for one_life in (unbroken, last)]
+        assert alike[0] is not None
+        assert alike[1] is not None
+        assert alike[0].value == alike[1].value
+
+
+def test_an_hour_that_a_killed_life_did_not_close_is_closed_by_the_next() -> None:
+    first = Aggregator()
+    minutes: list[Row] = []
+    for at in range(1_000):
+        minutes += first.tick(START + at, one(QUEUE, float(at)))
+    second = Aggregator()
+    hours = second.restore(START + 5_000, minutes)
+    assert hours == (Row(QUEUE, A, HOURS, START, Point(960, sum(range(960)), 0.0, 959.0, 959.0)),)
+    assert second.restore(START + 5_001, hours) == ()
+    second.tick(START + 5_002, [])
+    with pytest.raises(ValueError, match="before the first tick"):
+        second.restore(START + 5_003, [])
+
+
+def test_rows_of_the_future_or_of_long_ago_are_passed_over() -> None:
+    point = Point(60, 1.0, 1.0, 1.0, 1.0)
+    rows = [
+        Row(QUEUE, A, MINUTES, START + 600, point),
+        Row(QUEUE, A, MINUTES, START - 7 * 3_600, point),
+        Row(QUEUE, A, SECONDS, START, point),
+    ]
+    aggregator = Aggregator()
+    aggregator.restore(START, rows)
+    assert aggregator.series == 0
+    small = Aggregator(AggregatorConfig(series_max=1))
+    kept = [Row(QUEUE, labels, MINUTES, START - 60, point) for labels in (A, B)]
+    small.restore(START, kept)
+    small.tick(START, [])
+    assert [row.labels for row in small.rows("queue", MINUTES, START - 60, START)] == [A]
+    assert small.refused == 1
+
+
+def test_nothing_remains_of_a_life_without_ticks() -> None:
+    assert Aggregator().remains() == ()
+    assert list(Aggregator().rows("queue", MINUTES, 0, START)) == []
+
+
+def test_a_series_that_was_away_all_hour_leaves_no_row() -> None:
+    aggregator = Aggregator(AggregatorConfig(absent_max_s=9_000))
+    aggregator.tick(START, one(QUEUE, 1.0))
+    aggregator.tick(START + 3_600, one(TURNS, 1.0))
+    assert {row.family.name for row in aggregator.remains()} == {"turns_total"}
+
+
+def test_charts_get_the_open_step_too() -> None:
+    aggregator = filled(3_700)
+    (closed, opened) = aggregator.rows("queue", HOURS, START, START + 9_999)
+    assert (closed.ts, closed.point.n, opened.ts, opened.point.n) == (START, 3_600, START + 3_600, 100)
+    minutes = list(aggregator.rows("queue", MINUTES, START + 3_590, START + 3_700))
+    assert [(row.ts - START, row.point.n) for row in minutes] == [(3_540, 60), (3_600, 60), (3_660, 40)]
+    assert aggregator.reach(SECONDS) == START + 3_699 - 3_599
+    first_hour = filled(30)
+    assert [row.point.n for row in first_hour.rows("queue", HOURS, START, START + 60)] == [30]

@@ -55,6 +55,13 @@ def test_adding_up_holds_when_buckets_are_joined(left: list[float], right: list[
     assert state(Histogram(left) + Histogram(right)) == state(Histogram(right) + Histogram(left))
 
 
+def test_two_that_fit_may_not_fit_together() -> None:
+    left, right = Histogram(1.03**n for n in range(250)), Histogram(1.03**n for n in range(250, 500))
+    assert left.scale == right.scale == SCALE
+    assert (left + right).scale < SCALE
+    assert (left + right).n == sum((left + right).counts.values()) == 500
+
+
 def test_the_coarser_of_two_decides() -> None:
     fine, coarse = Histogram([1.0, 2.0]), Histogram(1.03**n for n in range(2_000))
     assert coarse.scale < fine.scale
