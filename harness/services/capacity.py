@@ -19,13 +19,12 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Final, Literal
+from typing import Final
 
+from harness.core.headroom import NAMES, Changed, Name, Report, Use, recommend
 from harness.core.moments import BEGINNING, forward, spread
 from harness.core.ranges import above_zero, between, whole
 
-Name = Literal["bots", "tasks_per_s", "memory_bytes", "queue_count", "queue_bytes", "queue_age_s"]
-Action = Literal["hold", "add-bots", "raise-bots", "free-memory", "read-again"]
 SECOND_S: Final = 1.0
 
 
@@ -58,9 +57,6 @@ class Limits:
                 whole(one.name, value, 1)
         if self.tasks_per_s is not None:
             between("tasks_per_s", self.tasks_per_s, 1, 100_000)
-
-
-NAMES: Final[tuple[Name, ...]] = ("bots", "tasks_per_s", "memory_bytes", "queue_count", "queue_bytes", "queue_age_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,53 +104,6 @@ class Refusal:
     allowed: float
     retry_after_s: float | None
     said: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """Somebody has changed a limit at run time."""
-
-    limit: Name
-    before: float | None
-    after: float | None
-    author: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """One limit now; what is unknown is None."""
-
-    limit: Name
-    used: float | None
-    allowed: float | None
-    utilisation: float | None
-    refused: int
-    changed: Changed | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to do, and the codes of the reasons: ``<limit>-near``, ``-full``, ``-unknown`` or ``-refusing``."""
-
-    action: Action
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Every limit, and what follows."""
-
-    uses: tuple[Use, ...]
-    recommendation: Recommendation
-
-    def as_json(self) -> dict[str, object]:
-        """Give the document of ``GET /api/capacity``."""
-        return {
-            "limits": {use.limit: _use_json(use) for use in self.uses},
-            "refused": {use.limit: use.refused for use in self.uses},
-            "recommendation": {"action": self.recommendation.action, "reasons": list(self.recommendation.reasons)},
-        }
 
 
 @dataclass(slots=True)
@@ -231,7 +180,8 @@ class Capacity:
                     return refusal
         for name, want in wants:
             self._book.readings[name].used += want
-        self._tasks.extend([now] * demand.tasks)
+        if self._limits.tasks_per_s is not None:  # Else nobody asks, and nothing would bound what is remembered.
+            self._tasks.extend([now] * demand.tasks)
         return None
 
     def change(self, now: float, limit: str, allowed: float | None, *, author: str) -> Changed:
@@ -245,6 +195,8 @@ class Capacity:
         now = self._pass(now)
         changed = Changed(limit=name, before=getattr(self._limits, name), after=allowed, author=author, at=now)
         self._limits = limits
+        if limits.tasks_per_s is None:
+            self._tasks.clear()
         self._book.changed[name] = changed
         return changed
 
@@ -252,7 +204,8 @@ class Capacity:
         """Say how full everything is, and what follows."""
         now = self._pass(now)
         uses = tuple(self._use(name, now) for name in NAMES)
-        return Report(uses, self._recommend(uses, now))
+        recent = {name for name in NAMES if now - self._book.refused[name].at <= self._config.recent_s}
+        return Report(uses, recommend(uses, recent, self._config.near))
 
     # --- One limit ----------------------------------------------------------------------------------------------------
     def _pass(self, now: float) -> float:
@@ -299,40 +252,3 @@ class Capacity:
             refused=self._book.refused[name].count,
             changed=self._book.changed.get(name),
         )
-
-    def _recommend(self, uses: tuple[Use, ...], now: float) -> Recommendation:
-        reasons = [reason for use in uses if use.allowed is not None for reason in self._reasons(use, now)]
-        pressed = {reason.rpartition("-")[0] for reason in reasons if not reason.endswith("-unknown")}
-        action: Action = "hold"
-        if "memory_bytes" in pressed:
-            action = "free-memory"
-        elif "bots" in pressed:
-            action = "raise-bots"
-        elif pressed:
-            action = "add-bots"
-        elif reasons:
-            action = "read-again"
-        return Recommendation(action, tuple(reasons))
-
-    def _reasons(self, use: Use, now: float) -> list[str]:
-        reasons = []
-        if use.utilisation is None:
-            reasons.append(f"{use.limit}-unknown")
-        elif use.utilisation >= 1:
-            reasons.append(f"{use.limit}-full")
-        elif use.utilisation >= self._config.near:
-            reasons.append(f"{use.limit}-near")
-        if use.utilisation is not None and now - self._book.refused[use.limit].at <= self._config.recent_s:
-            reasons.append(f"{use.limit}-refusing")
-        return reasons
-
-
-def _use_json(use: Use) -> dict[str, object]:
-    changed = use.changed
-    return {
-        "used": use.used,
-        "allowed": use.allowed,
-        "utilisation": None if use.utilisation is None else round(use.utilisation, 4),
-        "changed_by": None if changed is None else changed.author,
-        "changed_at": None if changed is None else changed.at,
-    }

@@ -159,10 +159,12 @@ class WaitQueue(Generic[T]):
         size: int = 0,
         priority: Priority = Priority.INTERACTIVE,
         deadline: float = math.inf,
+        free: bool = False,
     ) -> Queued | Refusal:
         """Accept an item if there is room, and time enough until ``deadline`` (a moment; infinity: none but the age).
 
-        ValueError if it waits already, its size is negative, its deadline is NaN, or ``now`` is no finite number.
+        ``free``: a place is free and the item will be taken at once, so its expected time is not asked. ValueError
+        if it waits already, its size is negative, its deadline is NaN, or ``now`` is no finite number.
         """
         if math.isnan(deadline):
             raise ValueError("deadline must be a moment in seconds, got nan")
@@ -181,7 +183,7 @@ class WaitQueue(Generic[T]):
             return self._refuse("count", self._pace.each_s(now), eta_s)
         if self._size + size > config.size_max * share:
             return self._refuse("size", self._pace.each_s(now), eta_s)
-        if priority is not Priority.SYSTEM and eta_s > config.wait_share * left_s:
+        if not free and priority is not Priority.SYSTEM and eta_s > config.wait_share * left_s:
             return self._refuse("wait", eta_s - config.wait_share * left_s, eta_s)
         self._add(item, now, now + left_s, size, priority)
         return Queued(position, eta_s)

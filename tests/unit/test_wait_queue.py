@@ -151,6 +151,13 @@ def test_the_system_is_not_asked_for_its_expected_time() -> None:
     assert isinstance(waiting.offer(Item(), now, deadline=now + 0.1, priority=Priority.SYSTEM), Queued)
 
 
+def test_where_a_place_is_free_nobody_is_sent_away_for_the_slowness_of_those_before() -> None:
+    waiting, now = busy(places=1, service_s=60.0)
+    assert isinstance(waiting.offer(Item(), now, deadline=now + 10.0), Refusal)
+    assert isinstance(waiting.offer(Item(), now, deadline=now + 10.0, free=True), Queued)
+    assert waiting.offer(Item(), now, deadline=now, free=True) == Refusal("expired", None, waiting.eta_s(now))
+
+
 def test_without_a_deadline_the_age_is_the_time_it_has() -> None:
     waiting, now = busy(places=1, service_s=60.0)
     while isinstance(waiting.offer(Item(), now), Queued):
