@@ -115,9 +115,10 @@ class Bands:
         """Evaluate once; two evaluations at one moment count as one."""
         if not (isfinite(now) and 0.0 <= score <= 100.0):  # noqa: PLR2004 - points of 100
             raise ValueError(f"a step needs a finite time and a score from 0 to 100, got {now} and {score}")
-        if urgent and self._level != "critical":
+        if urgent:
             self._now = max(now, self._now)
-            return self._move("critical", "urgent", score)
+            self._good = 0
+            return self._move("critical", "urgent", score) if self._level != "critical" else None
         if self._level == "unknown":
             self._now = now
             self._level = "good"  # Only to be judged from: a first score has no band to leave.

@@ -2,7 +2,7 @@
 
 In    a component's values, or its good and total cases, each with its time
 Out   points from 0 to 100; contributions that add up to the score in hundredths, exactly
-Rule  an unknown part counts as its last points or the mean of the known ones, whichever is less
+Rule  an unknown part counts with its last points where they pull the mean down, and as the mean where they would not
 Why   data that stopped coming must not make anything look better; a score that cannot be taken apart is not believed
 
 Smoothing: points += (1 - exp(-dt / tau)) * (new - points), which weighs by time and not by the number of values.
@@ -243,12 +243,20 @@ def total(parts: Sequence[Contribution]) -> float:
 
 
 def _counted(parts: Sequence[Part], fresh: Mapping[str, bool]) -> dict[str, float]:
-    """Give the points that each part counts with; one that was never known does not count."""
+    """Give the points that each part counts with; one that was never known does not count.
+
+    The mean is the lowest that can be had by leaving unknown parts out. So losing sight of a part never raises it: a
+    low one goes on pulling it down, a high one stops holding it up.
+    """
     points = {part.component.name: part.points for part in parts if part.points is not None}
-    known = [part for part in parts if fresh[part.component.name]]
-    weights = fsum(part.component.weight for part in known)
-    mean = fsum(part.component.weight * points[part.component.name] for part in known) / weights if known else inf
-    return {name: own if fresh[name] else min(own, mean) for name, own in points.items()}
+    weights = {part.component.name: part.component.weight for part in parts}
+    known = [name for name in points if fresh[name]]
+    weight, weighted = fsum(weights[name] for name in known), fsum(weights[name] * points[name] for name in known)
+    for name in sorted((name for name in points if not fresh[name]), key=points.__getitem__):
+        if weight and points[name] * weight >= weighted:
+            break
+        weight, weighted = weight + weights[name], weighted + weights[name] * points[name]
+    return {name: own if fresh[name] else min(own, weighted / weight) for name, own in points.items()}
 
 
 def _rounded(exact: Mapping[str, float]) -> dict[str, int]:

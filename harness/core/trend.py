@@ -92,7 +92,8 @@ class TrendWatch:
         times, values = zip(*self._points, strict=True)
         slope = theil_sen(times, values, confidence=0.9)
         up, down = mann_kendall(values), mann_kendall([-value for value in values])
-        confidence = 1.0 - min(up, down)
+        # Twice: nobody said beforehand which way to look.
+        confidence = 1.0 - min(1.0, 2.0 * min(up, down))
         sure = confidence >= self._config.confidence_min and slope.slope != 0.0
         direction = ("rising" if slope.slope > 0 else "falling") if sure else "steady"
         return Trend(slope.slope * 60.0, slope.low * 60.0, slope.high * 60.0, confidence, direction)

@@ -15,9 +15,11 @@ from typing import Final
 
 from harness.adapters.usage import Usage
 from harness.server.service import Service
+from harness.server.websocket import CONNECTIONS_MAX
 from harness.services.leak_guard import Leak, LeakGuard, Watch
 
-CONNECTIONS_MAX: Final = 5_000
+TURNS_MAX: Final = 32_000
+"""As many as the queues of all bots hold at their defaults."""
 TASKS_OF_A_SOCKET: Final = 2
 HANDLES_OF_A_BOT: Final = 4
 """Its three pipes, and its log."""
@@ -26,12 +28,12 @@ HANDLES_OF_A_BOT: Final = 4
 def _watches() -> tuple[Watch, ...]:
     """Say what is watched."""
     return (
-        Watch(name="turns_open", growth_min=64),
+        Watch(name="turns_open", growth_min=64, load=True, limit=TURNS_MAX),
         Watch(name="turns_overdue", growth_min=1, zero=True),
         Watch(name="sessions_abandoned", growth_min=4, zero=True),
         Watch(name="batches_waiting", growth_min=64),
         Watch(name="timers", growth_min=64),
-        Watch(name="sockets", growth_min=256, limit=CONNECTIONS_MAX),
+        Watch(name="sockets", growth_min=64, load=True, limit=CONNECTIONS_MAX),
         Watch(name="frames_waiting", growth_min=1_000),
         Watch(name="processes_unwanted", growth_min=2, zero=True),
         Watch(name="tasks_unexplained", growth_min=16),

@@ -166,6 +166,8 @@ class Degradation:
 
     def update(self, now: float, level: Level) -> tuple[Change, ...]:
         """Take the newest level; step if it is time. Also ends an override that is over."""
+        if level != "unknown" and level not in self._config.kept_from:
+            raise ValueError(f"level must be unknown, {', '.join(self._config.kept_from)}, got {level!r}")
         self._at(now)
         if level != "unknown":
             self._level = level
@@ -177,7 +179,6 @@ class Degradation:
 
     def override(self, now: float, mode: Mode, *, author: str, reason: str, ttl_s: float) -> tuple[Change, ...]:
         """Let a person decide for ``ttl_s`` seconds; a new order takes the place of an earlier one."""
-        at = self._at(now)
         if mode not in ("full", "degraded", "maintenance"):
             raise ValueError(f"mode must be full, degraded or maintenance, got {mode!r}")
         if not 0 < ttl_s <= self._config.override_max_s:
@@ -186,6 +187,7 @@ class Degradation:
             raise ValueError(f"author must have 1 to {AUTHOR_CHARS_MAX} characters: somebody must answer for it")
         if not 1 <= len(reason.strip()) <= REASON_CHARS_MAX:
             raise ValueError(f"reason must have 1 to {REASON_CHARS_MAX} characters: users are told")
+        at = self._at(now)
         self._override = Override(mode, author.strip(), reason.strip(), at + ttl_s)
         return self._settle("ordered")
 

@@ -26,6 +26,7 @@ from harness.core.check import WORSE, Check, CheckConfig, Finding, HealthMoved, 
 __all__ = [
     "CHECKS_MAX",
     "MEDIA_TYPE",
+    "OUTPUT_CHARS_MAX",
     "CheckConfig",
     "Finding",
     "HealthCheck",

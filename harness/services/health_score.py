@@ -232,7 +232,7 @@ class HealthScore:
     ) -> tuple[Alert, ...]:
         alerts = []
         level = self._bands.level
-        if moved is not None:
+        if moved is not None and (moved.before, moved.after) != ("unknown", "good"):
             alerts.append(Alert("moved", level, f"{moved.before} -> {moved.after} at {moved.score:.1f} points"))
         soon = minutes is not None and threshold is not None and score is not None and threshold < score
         soon = soon and minutes is not None and minutes <= self._config.forecast_min

@@ -3,13 +3,15 @@
 In    watch(...) for each name; note(name, now, count) every few seconds
 Out   a LeakMoved when a leak is found or is over; findings() with the evidence
 Rule  what is judged are the lowest counts of equal spans of time: load raises the tops, a leak raises the floor;
-      it must rise surely (Mann-Kendall), by enough (lower end of Sen's interval), and still rise in the second half
+      it must rise surely (Mann-Kendall), by enough (lower end of Sen's interval), and still rise at the end
 Why   a queue, a handle or a permit that is kept for every message costs nothing in a test and everything in a month
 
     windows of one name     spans of      reach back     finds
-    near                    15 s          6 min          a flood
-    middle                  2 min         48 min         a leak of every message
-    far                     16 min        6 h 24 min     a leak of every hundredth
+    near                    30 s          12 min         a flood
+    middle                  4 min         96 min         a leak of every message
+    far                     32 min        12 h 48 min    a leak of every hundredth
+
+A floor that was as high before and came down again is no leak: a wave longer than the window is found once, not daily.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import exp, inf, isfinite
 from typing import Final, Literal
 
 from harness.core.stats import mann_kendall, theil_sen
@@ -26,6 +28,8 @@ Severity = Literal["warning", "critical"]
 Kind = Literal["grows", "kept", "full"]
 HOUR_S: Final = 3_600.0
 CONFIDENCE: Final = 0.98
+FADE_S: Final = 7 * 86_400.0
+"""How high a floor once was is forgotten within weeks: after one, 37 % of it is left."""
 _SEVERITY: Final[Mapping[Severity, int]] = {"warning": 1, "critical": 2}
 
 
@@ -40,6 +44,8 @@ class Watch:
     """And at least this share of what it was before."""
     limit: float | None = None
     """Where it ends badly: the nearer in time, the more severe; reached is a finding by itself."""
+    load: bool = False
+    """It follows the load, as connections do: growth by itself is none of our business, growth towards the limit is."""
     zero: bool = False
     """It should be 0, like permits that nobody settles: anything above that stays is a finding."""
 
@@ -53,13 +59,15 @@ class Watch:
             raise ValueError(f"{self.name}: share_min must be a number from 0, got {self.share_min}")
         if self.limit is not None and not 0 < self.limit < inf:
             raise ValueError(f"{self.name}: limit must be a number above 0, got {self.limit}")
+        if self.load and self.limit is None:
+            raise ValueError(f"{self.name}: what follows the load needs a limit, or nothing could ever be found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakGuardConfig:
     """How long to look, and how sure to be."""
 
-    spans_s: tuple[float, ...] = (15.0, 120.0, 960.0)
+    spans_s: tuple[float, ...] = (30.0, 240.0, 1_920.0)
     """One window each: the lowest count of so many seconds is one point."""
     points: int = 24
     points_min: int = 12
@@ -78,7 +86,7 @@ class LeakGuardConfig:
         """Refuse a guard that could never see anything."""
         if not self.spans_s or any(not 0 < span < inf for span in self.spans_s):
             raise ValueError(f"spans_s must be numbers above 0, at least one, got {self.spans_s}")
-        if not 10 <= self.points_min <= self.points <= 100:  # noqa: PLR2004 - two halves of five; all pairs are looked at
+        if not 10 <= self.points_min <= self.points <= 100:  # noqa: PLR2004 - enough to be sure; all pairs are looked at
             raise ValueError(
                 f"points must be from points_min (at least 10) to 100, got {self.points_min}, {self.points}"
             )
@@ -143,11 +151,13 @@ class LeakMoved:
 class _Window:
     """The lowest counts of the last spans, in O(1) memory."""
 
-    __slots__ = ("ends", "leak", "low", "points", "span_s")
+    __slots__ = ("ends", "leak", "low", "peak", "points", "span_s")
 
     def __init__(self, span_s: float, points: int, since: float) -> None:
         self.span_s, self.ends = span_s, since + span_s
         self.low = inf
+        self.peak = 0.0
+        """The highest floor that lies before the window, fading."""
         self.points: deque[float] = deque(maxlen=points)
         self.leak: Leak | None = None
 
@@ -157,6 +167,8 @@ class _Window:
             self.low = min(self.low, count)
             return False
         if self.low < inf:
+            left = self.points[0] if len(self.points) == self.points.maxlen else 0.0
+            self.peak = max(self.peak * exp(-self.span_s / FADE_S), left)
             self.points.append(self.low)
         if now >= self.ends + self.span_s:
             self.points.clear()  # A gap: what was before it cannot be laid beside what comes now.
@@ -265,17 +277,19 @@ class LeakGuard:
         grown = values[-1] - values[0]
         if grown < max(watch.growth_min, watch.share_min * values[0]):
             return None
-        if values[-1] < max(values) - grown / 4.0:
-            return None  # It falls back.
+        if values[-1] < max(values) - grown / 4.0 or values[-1] < window.peak + grown / 4.0:
+            return None  # It falls back, or did so before from where it is now.
         p = mann_kendall(values)
         whole = theil_sen(range(len(values)), values, confidence=CONFIDENCE)
-        half = values[len(values) // 2 :]
-        late = theil_sen(range(len(half)), half, confidence=CONFIDENCE)
+        end = values[-max(4, len(values) // 3) :]
+        late = theil_sen(range(len(end)), end, confidence=CONFIDENCE)
         if p > config.p_max or whole.low <= 0 or late.slope < whole.slope / 4.0:
             return None
         per_s = whole.slope / window.span_s
         full_in_s = None if watch.limit is None else max(0.0, watch.limit - values[-1]) / per_s
         soon = full_in_s is not None and full_in_s <= config.critical_s
+        if watch.load and not soon:
+            return None
         return Leak(
             name=watch.name,
             kind="grows",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.core.stats import EXACT_MAX, mann_kendall, percentile, theil_sen
+from harness.core.stats import EXACT_MAX, mann_kendall, percentile, theil_sen, wilson
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
@@ -142,3 +142,23 @@ def test_a_long_series_has_a_narrow_interval() -> None:
 def test_uneven_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="2 x, but 1 y"):
         theil_sen([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("good", "total", "low", "high"),
+    [
+        # Newcombe 1998, table I: the score method without continuity correction, 95 %.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_agrees_with_the_published_table(good: int, total: int, low: float, high: float) -> None:
+    assert wilson(good, total, z=1.959964) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize(("good", "total"), [(1, 0), (-1, 5), (6, 5), (float("nan"), 5), (1, float("inf"))])
+def test_wilson_refuses_what_is_no_share(good: float, total: float) -> None:
+    with pytest.raises(ValueError, match="0 <= good <= total"):
+        wilson(good, total)
