@@ -108,7 +108,14 @@ class Folder:
 
 
 def catalog(folder: Folder, now: float) -> Catalog:
-    """Look at everything there is; a folder that is not there is empty."""
+    """Look at everything there is; a folder that is not there is empty, one that cannot be read a BackupError."""
+    try:
+        return _catalog(folder, now)
+    except OSError as error:
+        raise BackupError(f"{folder.root}: cannot be read ({error.strerror}); check --backup-dir") from None
+
+
+def _catalog(folder: Folder, now: float) -> Catalog:
     ledger = backup_ledger.read(folder.ledger)
     names = sorted(_names(folder.snap))
     entries = [_entry(folder, ledger, name.removesuffix(MANIFEST)) for name in names if _is_manifest(name)]

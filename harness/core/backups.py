@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Final, Literal
 
 State = Literal["verified", "unverified", "damaged"]
@@ -73,21 +73,26 @@ class BackupFigures:
     """How long the last one took."""
     drill_rto_s: float | None = None
     """How long the last drill needed, from nothing to a session that was read."""
+    oldest_at: float | None = None
+    """When the oldest thing was made that would be lost without any backup; None: no backups are made."""
     problem: str = ""
     """Why the last scheduled backup failed; empty if it did not."""
 
-    def samples(self) -> Mapping[str, float | None]:
-        """Give the value of every metric by its name; None where it is not known."""
+    def readings(self, now: float) -> Mapping[str, float]:
+        """Give the value of every metric by its name; what is not known is no number, never 0."""
+        newest = self.newest_verified_at
+        reference = self.oldest_at if newest is None else newest
         return {
-            "chat_backup_newest_verified_timestamp_seconds": self.newest_verified_at,
-            "chat_backup_newest_verified_bytes": self.newest_verified_bytes,
             "chat_backups": self.count,
+            "chat_backup_newest_verified_timestamp_seconds": nan if newest is None else newest,
+            "chat_backup_newest_verified_bytes": nan if newest is None else self.newest_verified_bytes,
+            "chat_backup_age_seconds": nan if reference is None else max(0.0, now - reference),
             "chat_backup_repo_bytes": self.repo_bytes,
             "chat_backup_quota_bytes": self.quota_bytes,
-            "chat_backups_suspicious": self.suspicious,
-            "chat_backups_damaged": self.damaged,
+            "chat_backup_suspicious": self.suspicious,
+            "chat_backup_damaged": self.damaged,
             "chat_backup_runs_total": self.runs,
             "chat_backup_failures_total": self.failures,
-            "chat_backup_last_run_seconds": self.took_s,
-            "chat_backup_drill_rto_seconds": self.drill_rto_s,
+            "chat_backup_run_seconds": self.took_s if self.runs else nan,
+            "chat_backup_drill_rto_seconds": nan if self.drill_rto_s is None else self.drill_rto_s,
         }

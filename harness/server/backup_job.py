@@ -1,7 +1,7 @@
 """Backup job: one scheduled backup, in a process of its own: ``python -m harness.server.backup_job WORDS``.
 
 In    one word, a JSON object: the folder of backups, the database, the rules
-Out   one JSON object on stdout: how the backups stand now, and what went wrong, if anything did
+Out   one JSON object on stdout: how the backups stand now, and what went wrong; exit code 1 and words if not even that
 Rule  whatever else runs goes first; a part that fails does not keep the next one from being tried
 Why   packing 200 MB takes a CPU and 150 MB for two seconds: the process that carries the chat has neither to spare
 """
@@ -25,7 +25,7 @@ from harness.adapters.backup_pruning import Rules
 from harness.adapters.backups import Backups
 from harness.core.backups import BackupFigures
 from harness.core.decode import decode
-from harness.errors import BackupError, HarnessError
+from harness.errors import EXIT_FAILED, EXIT_PASS, BackupError, HarnessError
 from harness.services.backup_schedule import ScheduleConfig, next_reading
 
 NICE: Final = 10
@@ -45,9 +45,13 @@ def main() -> int:
     os.nice(NICE)
     with suppress(psutil.Error, AttributeError, OSError):
         psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
-    figures = run(decode(Job, orjson.loads(sys.argv[1])))
+    try:
+        figures = run(decode(Job, orjson.loads(sys.argv[1])))
+    except (HarnessError, OSError) as error:
+        sys.stdout.write(str(error))
+        return EXIT_FAILED
     sys.stdout.buffer.write(orjson.dumps(figures))
-    return 0
+    return EXIT_PASS
 
 
 def run(job: Job) -> BackupFigures:
@@ -69,7 +73,6 @@ def run(job: Job) -> BackupFigures:
     figures = backups.figures()
     return replace(
         figures,
-        quota_bytes=rules.quota_bytes,
         took_s=round(time.monotonic() - began, 3),
         problem="; ".join(problems),
     )

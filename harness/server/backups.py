@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,9 @@ from harness.adapters.processes import Guardian, reason, signal_group
 from harness.core.backups import BackupFigures
 from harness.core.decode import decode
 from harness.core.settings import Settings
-from harness.errors import HarnessError, ScenarioError, UsageError
+from harness.errors import EXIT_FAILED, BackupError, HarnessError
 from harness.services.backup_schedule import ScheduleConfig, due_in_s
+from harness.services.metrics import Metrics
 
 START_PAUSE_S: Final = 5.0
 """A service that has just started has better things to do."""
@@ -63,20 +65,42 @@ class BackupKeeper:
         self, root: Path, database: Path, settings: Settings, guardian: Guardian, *, oldest_at: float | None
     ) -> None:
         """Keep backups of ``database`` in ``root``; ``oldest_at`` is when the oldest thing in it was made."""
-        self.figures = BackupFigures(quota_bytes=settings.backup_quota_bytes)
         self._root, self._database, self._guardian = root.absolute(), database.absolute(), guardian
         self._rules = rules_of(settings)
         self._config = ScheduleConfig(every_s=settings.backup_every_s) if settings.backup_every_s else None
         self._since = time.time() if oldest_at is None else oldest_at
+        self.figures = self._with_what_we_know(BackupFigures())
         self._failed_at: float | None = None
         self._in_a_row = 0
+        self._task: asyncio.Task[None] | None = None
 
-    async def keep_on(self) -> None:
-        """Run until cancelled; a job that runs then is ended."""
-        if self._config is None:
-            return
+    def watch(self, metrics: Metrics) -> None:
+        """Let the metrics show how the backups stand."""
+        for name in self.figures.readings(0.0):
+            metrics.watch(name, partial(self._reading, name))
+
+    def start(self) -> None:
+        """Make backups from now on."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_on(), name="backups")
+
+    async def close(self) -> None:
+        """Make no more; a job that runs is ended."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _reading(self, name: str) -> float:
+        return self.figures.readings(time.time())[name]
+
+    def _with_what_we_know(self, figures: BackupFigures) -> BackupFigures:
+        oldest_at = None if self._config is None else self._since
+        return replace(figures, quota_bytes=self._rules.quota_bytes, oldest_at=oldest_at)
+
+    async def _keep_on(self) -> None:
         if self._root.exists():
             await self._look()
+        if self._config is None:
+            return
         await asyncio.sleep(min(START_PAUSE_S, self._config.every_s))
         while True:
             wait_s = due_in_s(
@@ -96,17 +120,18 @@ class BackupKeeper:
         """Find out what is there from earlier; a folder that cannot be read is found out by the next backup, too."""
         with contextlib.suppress(HarnessError, OSError):
             seen = await asyncio.to_thread(Backups(self._root).figures)
-            self.figures = replace(seen, quota_bytes=self.figures.quota_bytes)
+            self.figures = self._with_what_we_know(seen)
 
     async def _run(self) -> None:
         before = self.figures
         try:
             after = await self._job()
-        except (OSError, ScenarioError, TimeoutError, ValueError, UsageError) as error:
+        except (HarnessError, OSError, TimeoutError, ValueError) as error:
             after = replace(before, problem=str(error) or f"the backup took longer than {JOB_MAX_S:g} s")
         # A problem beside a new backup, such as one that cannot be removed, is told; the next one is not late for it.
         made = after.newest_verified_at is not None and after.newest_verified_at != before.newest_verified_at
-        self.figures = replace(after, runs=before.runs + 1, failures=before.failures + (not made))
+        failures = before.failures + (not made)
+        self.figures = replace(self._with_what_we_know(after), runs=before.runs + 1, failures=failures)
         self._in_a_row = 0 if made else self._in_a_row + 1
         self._failed_at = None if made else time.time()
         if after.problem and after.problem != before.problem:
@@ -138,8 +163,10 @@ class BackupKeeper:
                 )  # It has nothing to finish: what is half made is not a backup.
                 await process.wait()
             self._guardian.forget(process.pid)
+        if process.returncode == EXIT_FAILED and answer:
+            raise BackupError(answer.decode("utf-8", "replace"))
         if process.returncode:
-            raise OSError(f"the backup job ended with {reason(process.returncode)}")
+            raise BackupError(f"the backup job ended with {reason(process.returncode)}")
         return decode(BackupFigures, orjson.loads(answer))
 
 

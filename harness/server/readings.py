@@ -16,9 +16,7 @@ from harness.core.events import BotStatus
 from harness.core.families import BOT_STATES
 
 if TYPE_CHECKING:
-    from harness.server.backups import BackupKeeper
     from harness.server.service import Service
-    from harness.services.metrics import Metrics
 
 BREAKER_VALUES: Final[Mapping[str, float]] = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
 
@@ -41,20 +39,6 @@ def watch(service: Service) -> None:
     read("chat_not_saved_total", lambda: service.not_saved)
     read("chat_loop_lag_seconds", lambda: service.loop_lag_s)
     read("chat_uptime_seconds", lambda: monotonic() - since)
-
-
-def watch_backups(metrics: Metrics, keeper: BackupKeeper) -> None:
-    """The same for what is known of the backups; what is not known has no series."""
-
-    def one(name: str) -> Callable[[], dict[tuple[str, ...], float]]:
-        def read() -> dict[tuple[str, ...], float]:
-            value = keeper.figures.samples()[name]
-            return {} if value is None else {(): value}
-
-        return read
-
-    for name in keeper.figures.samples():
-        metrics.watch(name, one(name))
 
 
 def _states(service: Service) -> dict[tuple[str, ...], float]:

@@ -36,7 +36,7 @@ from harness.chat.engine import recovery_of
 from harness.core.events import Began
 from harness.core.settings import Settings
 from harness.errors import EXIT_PASS
-from harness.server import app, readings
+from harness.server import app
 from harness.server.backups import BackupKeeper, rules_of
 from harness.server.behaviours import BEHAVIOURS, DEFAULT_COMMAND, Behaviours
 from harness.server.behaviours import POLICY as BEHAVIOURS_POLICY
@@ -167,9 +167,9 @@ async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Reco
         for fact in (Began(), *left):
             service.handle(fact)
         keeper = BackupKeeper(plan.backup_dir, store.path, plan.settings, guardian, oldest_at=store.oldest())
-        readings.watch_backups(service.metrics, keeper)
-        keeping = asyncio.get_running_loop().create_task(keeper.keep_on(), name="backups")
-        stack.push_async_callback(_cancel, keeping)
+        keeper.watch(service.metrics)
+        stack.push_async_callback(keeper.close)
+        keeper.start()
         api, endpoint = Api(service, behaviours, vitals, recorder), Endpoint(service)
         application = app.build(api, endpoint, recovery, names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
@@ -278,8 +278,3 @@ def _quiet() -> None:
     handler.addFilter(_NoNoise())
     logger.addHandler(handler)
     logger.propagate = False
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.backups import BackupFigures, Snapshot, State
+from harness.core.families import FAMILIES
 from harness.services.backup_schedule import Reading, ScheduleConfig, due_in_s, next_reading
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -108,11 +111,22 @@ def test_every_backup_gets_its_turn() -> None:
     assert sorted(order) == sorted(seen)
 
 
-def test_metrics_leave_out_what_is_not_known() -> None:
-    nothing = BackupFigures().samples()
-    assert nothing["chat_backup_newest_verified_timestamp_seconds"] is None
-    assert nothing["chat_backup_drill_rto_seconds"] is None
-    known = BackupFigures(newest_verified_at=5.0, drill_rto_s=0.5, runs=3, failures=1).samples()
-    assert known["chat_backup_newest_verified_timestamp_seconds"] == 5.0
-    assert known["chat_backup_drill_rto_seconds"] == 0.5
-    assert (known["chat_backup_runs_total"], known["chat_backup_failures_total"]) == (3, 1)
+def test_what_is_not_known_is_no_number() -> None:
+    unknown = {name for name, value in BackupFigures().readings(100.0).items() if isnan(value)}
+    assert unknown == {
+        "chat_backup_newest_verified_timestamp_seconds",
+        "chat_backup_newest_verified_bytes",
+        "chat_backup_age_seconds",
+        "chat_backup_run_seconds",
+        "chat_backup_drill_rto_seconds",
+    }
+    known = BackupFigures(newest_verified_at=60.0, oldest_at=10.0, drill_rto_s=0.5, runs=3, failures=1).readings(100.0)
+    assert not any(map(isnan, known.values()))
+    assert known["chat_backup_age_seconds"] == 40.0
+    assert BackupFigures(oldest_at=10.0).readings(100.0)["chat_backup_age_seconds"] == 90.0
+    assert BackupFigures(newest_verified_at=60.0).readings(0.0)["chat_backup_age_seconds"] == 0.0
+
+
+def test_every_metric_of_backups_is_declared() -> None:
+    declared = {name for name in FAMILIES if name.startswith("chat_backup")}
+    assert set(BackupFigures().readings(0.0)) == declared
