@@ -1,7 +1,7 @@
 """Reference: writes the pages of docs/reference that follow from the code; ``--check`` only compares.
 
 In    the command line's parser, the dataclasses of a scenario, the figures, the faults
-Out   docs/reference/{cli,scenario,figures}.md, and the table in metrics.md
+Out   docs/reference/{cli,scenario,figures}.md and the table in metrics.md; in other pages there the tables between marks
 Rule  what is said about a field is the text under the field: one source, so page and program cannot differ
 Why   a reference that is written by hand is right on the day it is written
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from harness.core.scenario import Bot, Bound, FaultPlan, Load, MemoryPlan, Scena
 from harness.core.settings import Settings
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+_FIELDS: Final = re.compile(r"<!-- fields of ([\w.]+) -->.*?<!-- end of fields -->", re.DOTALL)
 MADE: Final = "<!-- Written by ci/reference.py: change the code, then run `.venv/bin/python ci/reference.py`. -->\n"
 
 
@@ -46,7 +49,25 @@ def pages() -> dict[str, str]:
     """Make every page: its name and its text."""
     made = {"cli.md": _cli(), "scenario.md": _scenario(), "figures.md": _figures()}
     whole = {name: f"{MADE}{chr(10).join(lines).rstrip()}\n" for name, lines in made.items()}
-    return {**whole, "metrics.md": _metrics()}
+    return {**_filled(), **whole, "metrics.md": _metrics()}
+
+
+def _filled() -> dict[str, str]:
+    """Fill the tables of fields in pages that are written by hand: ``<!-- fields of harness.core.x.Y -->``."""
+    texts = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.md")}
+    return {name: _FIELDS.sub(_fields, text) for name, text in texts.items() if _FIELDS.search(text)}
+
+
+def _fields(found: re.Match[str]) -> str:
+    module, _, name = found[1].rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    texts = _texts(cls)
+    rows = "\n".join(
+        f"| `{field.name}` | {_default(field)} | {_cell(texts.get(field.name, ''))} |" for field in fields(cls)
+    )
+    return (
+        f"<!-- fields of {found[1]} -->\n| field | default | meaning |\n|---|---|---|\n{rows}\n<!-- end of fields -->"
+    )
 
 
 def _now(name: str) -> str:
@@ -62,14 +83,23 @@ def _cli() -> Iterator[str]:
     (commands,) = [action for action in cli.parser()._actions if isinstance(action.choices, dict)]  # noqa: SLF001
     assert isinstance(commands.choices, dict)
     for name, parser in commands.choices.items():
-        yield f"## harness {name}\n"
-        yield f"{parser.description}\n"
-        yield "| word | meaning |\n|---|---|"
-        for action in parser._actions:  # noqa: SLF001  # argparse has no public way to list them
-            if action.dest != "help":
-                yield f"| `{_cell(_spelt(action))}` | {_cell(_helped(action))} |"
-        yield ""
+        yield from _command(name, parser)
     yield SERVE_NOTES
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield f"## harness {name}\n"
+    yield f"{parser.description}\n"
+    actions = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001  # there is no public way
+    below = [action.choices for action in actions if isinstance(action.choices, dict)]
+    if not below:
+        yield "| word | meaning |\n|---|---|"
+        for action in actions:
+            yield f"| `{_cell(_spelt(action))}` | {_cell(_helped(action))} |"
+        yield ""
+    for choices in below:
+        for word, each in choices.items():
+            yield from _command(f"{name} {word}", each)
 
 
 SERVE_NOTES: Final = """\
@@ -90,6 +120,7 @@ SERVE_NOTES: Final = """\
 | `reports/runs/latest` | leads to the newest run |
 | `.deia/status.md` | how the queue stands, replaced in one step whenever something happens |
 | `.deia/bot-logs/circuit-breaker.jsonl` | every transition of every circuit breaker |
+| `.deia/backups/` | backups of the chat's database ([backup.md](backup.md)) |
 
 `harness bless` writes `reports/baselines/<machine>/<scenario>.json`. `harness compare` without a BASELINE looks there,
 then among the baselines that come with the package."""

@@ -32,12 +32,17 @@ class Policy:
     """How many backups of which age stay; at least one rule must be given."""
 
     last: int = 0
+    """The newest ones, whatever their time."""
     hourly: int = 0
+    """Hours of which the newest one stays."""
     daily: int = 0
+    """Days."""
     weekly: int = 0
-    """Weeks begin on Monday (ISO 8601)."""
+    """Weeks; they begin on Monday (ISO 8601)."""
     monthly: int = 0
+    """Months."""
     yearly: int = 0
+    """Years."""
     within_s: float = 0.0
     """Everything that is at most so much older than the newest backup, in seconds."""
 
