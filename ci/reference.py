@@ -1,7 +1,11 @@
 """Reference: writes the pages of docs/reference that follow from the code; ``--check`` only compares.
 
 In    the command line's parser, the dataclasses of a scenario, the figures, the faults
+Out   docs/reference/{cli,scenario,figures}.md, the table in metrics.md; in other pages there the tables between marks
 Out   docs/reference/{cli,scenario,figures}.md and the table in metrics.md; in other pages there the tables between marks
+=======
+Out   docs/reference/{cli,scenario,figures,errors}.md
+>>>>>>> da4bd0b (Errors are one tree, drawn, checked and documented; who may catch everything stands on a list)
 Rule  what is said about a field is the text under the field: one source, so page and program cannot differ
 Why   a reference that is written by hand is right on the day it is written
 """
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import importlib
 import inspect
 import re
@@ -21,10 +26,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness import cli, injectors, plugins
+from harness.adapters.classify import LIBRARIES, SQLITE
+from harness.core.backoff import Backoff
+from harness.core.failures import CODES, ERRNOS, STATUSES, TYPES
 from harness.core.families import FAMILIES
 from harness.core.figures import FIGURES
+from harness.core.ladder import CHAT
+from harness.core.retry_budget import BudgetConfig
 from harness.core.scenario import Bot, Bound, FaultPlan, Load, MemoryPlan, Scenario
 from harness.core.settings import Settings
+from harness.errors import HarnessError, Kind
+from harness.server.refusals import status_of
+from harness.services.recovery import Policy, RecoveryConfig
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 _FIELDS: Final = re.compile(r"<!-- fields of ([\w.]+) -->.*?<!-- end of fields -->", re.DOTALL)
@@ -47,7 +60,7 @@ def main() -> int:
 
 def pages() -> dict[str, str]:
     """Make every page: its name and its text."""
-    made = {"cli.md": _cli(), "scenario.md": _scenario(), "figures.md": _figures()}
+    made = {"cli.md": _cli(), "scenario.md": _scenario(), "figures.md": _figures(), "errors.md": _errors()}
     whole = {name: f"{MADE}{chr(10).join(lines).rstrip()}\n" for name, lines in made.items()}
     return {**_filled(), **whole, "metrics.md": _metrics()}
 
@@ -211,9 +224,10 @@ def _texts(cls: type[Any]) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     found = {}
     for field, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+        targets = [field.target] if isinstance(field, ast.AnnAssign) else getattr(field, "targets", [])
+        if targets and isinstance(targets[0], ast.Name) and isinstance(after, ast.Expr):
             text = ast.literal_eval(after.value)
-            found[field.target.id] = " ".join(str(text).split())
+            found[targets[0].id] = " ".join(str(text).split())
     return found
 
 
@@ -253,6 +267,116 @@ def _metrics() -> str:
         labels = ", ".join(f"`{label}`" for label in family.labels)
         rows.append(f"| `{family.name}` | {family.kind} | {family.unit} | {labels} | {_cell(family.help)} |")
     return "\n".join((page.partition(BEGIN)[0] + BEGIN, "", *rows, "", END + page.partition(END)[2]))
+
+
+# --- errors.md --------------------------------------------------------------------------------------------------------
+def _errors() -> Iterator[str]:
+    yield "# Errors\n"
+    yield ERRORS_HEAD
+    yield "## Kinds\n"
+    yield "| kind | meaning |\n|---|---|"
+    meanings = _texts(Kind)
+    for kind in Kind:
+        yield f"| `{kind.value}` | {_cell(meanings[kind.name])} |"
+    yield "\n## The tree\n"
+    yield "| error | kind | code | HTTP | exit code | meaning |\n|---|---|---|---|---|---|"
+    for depth, cls in _branch(HarnessError, 0):
+        status = status_of(cls.__new__(cls))
+        name = f"{'&nbsp;' * 4 * depth}`{cls.__name__}`"
+        yield f"| {name} | {cls.kind} | `{cls.code}` | {status.value} | {cls.exit_code} | {_cell(_first(cls))} |"
+    yield ""
+    yield ERRORS_RULES
+    yield "### Errors of Python and its libraries\n"
+    yield "| what | kind | code |\n|---|---|---|"
+    for known, kind, code in (*TYPES, *LIBRARIES):
+        yield f"| `{_origin(known)}` | {kind} | `{code}` |"
+    for number, kind, code in ERRNOS:
+        yield f"| `OSError` with `{errno.errorcode[number]}` | {kind} | `{code}` |"
+    for name, kind, code in SQLITE:
+        yield f"| `sqlite3.Error` with `{name}`, `{name}_*` | {kind} | `{code}` |"
+    yield "\n### HTTP statuses\n"
+    yield "| status | kind | code |\n|---|---|---|"
+    for each, kind, code in STATUSES:
+        yield f"| {each} | {kind} | `{code}` |"
+    yield "\n### Codes of the chat and of bots\n"
+    yield "| code | kind |\n|---|---|"
+    for code, kind in CODES:
+        yield f"| `{code}` | {kind} |"
+    yield ""
+    yield from _limits()
+
+
+def _origin(cls: type[BaseException]) -> str:
+    """Name a class as one imports it; inner modules of packages are nobody's business."""
+    package = cls.__module__.partition("._")[0].removesuffix(".exceptions")
+    return cls.__name__ if package == "builtins" else f"{package}.{cls.__name__}"
+
+
+def _branch(cls: type[HarnessError], depth: int) -> Iterator[tuple[int, type[HarnessError]]]:
+    """A class and those below it, as far as they stand in harness/errors.py, in its order."""
+    yield depth, cls
+    for lower in cls.__subclasses__():
+        if lower.__module__ == HarnessError.__module__:
+            yield from _branch(lower, depth + 1)
+
+
+ERRORS_HEAD: Final = """\
+Everything that this project raises on purpose descends from `HarnessError` (`harness/errors.py`). An error says what
+it means by two words, both inherited: its *kind*, by which a caller decides what to do, and its *code*, by which
+programs and figures tell it from others. Where it is known when another try is worth while, it carries
+`retry_after_s`.
+
+Over HTTP an error is `{"error": {"code", "message", "retry_after_s"?}}` with the status below and, if the time is
+known, the header `Retry-After` in whole seconds, rounded up. On the WebSocket it is the frame `error` with the same
+three fields. A call that is refused as a whole says its status itself ([http-api.md](http-api.md)). What is no error
+of the tree is a bug: status 500, code `bug`, and the traceback stays on the service's stderr. How errors end a
+command: [exit-codes.md](exit-codes.md). What is done about them: [recovery.md](recovery.md).
+"""
+ERRORS_RULES: Final = """\
+## What other errors are taken for
+
+`harness.core.classifier.Classifier` looks an error up along its classes, from its own to `Exception`. On each step a
+rule for a value of an attribute comes before the rule for the class, and that before what a class of the tree says
+about itself. Of a group of errors the one that leaves the least to hope for speaks for all: cancelled, bug,
+permanent, ambiguous, throttled, overloaded, transient. What is no `Exception` (a cancelled task, Ctrl-C) is
+cancelled. **What no rule knows is a bug**: it is not tried again, and `GET /api/errors` counts it as `unknown`. Of
+HTTP statuses without a rule, 4xx are permanent and 5xx bugs; codes that no rule knows are bugs.
+
+Rules are added before the classifier is used; then it is closed:
+
+```python
+from harness.adapters.classify import everything
+from harness.errors import Kind
+
+classifier = everything().add_type(MyQuotaError, Kind.THROTTLED, "quota").add_code("sulking", Kind.TRANSIENT)
+```
+
+At most 1,000 rules; a code has 1 to 40 characters. A second rule for the same thing, an empty code, a status outside
+400 to 599 or a rule after `close` raises `ValueError` and changes nothing.
+"""
+
+
+def _limits() -> Iterator[str]:
+    yield "## Limits of recovery\n"
+    yield "What they mean together: [recovery.md](recovery.md).\n"
+    for cls in (Policy, Backoff, BudgetConfig, RecoveryConfig):
+        yield f"### {cls.__name__}\n"
+        yield f"{_first(cls)}\n"
+        yield "| field | default | meaning |\n|---|---|---|"
+        texts = _texts(cls)
+        for field in fields(cls):
+            value = getattr(cls(), field.name)
+            plain = f"`{value}`" if isinstance(value, int | float) else "see below"
+            yield f"| `{field.name}` | {NONE.get(field.name, plain)} | {_cell(texts[field.name])} |"
+        yield ""
+    yield "### The ladder of the chat\n"
+    yield "| rung | what users get | entered below | left from |\n|---|---|---|---|"
+    for rung in CHAT.rungs:
+        low, high = (f"{rung.enter_below:g}", f"{rung.leave_from:g}") if rung.enter_below else ("", "")
+        yield f"| `{rung.name}` | {rung.gives} | {low} | {high} |"
+
+
+NONE: Final = {"ladder": "no fallback", "policies": "none"}
 
 
 def _first(cls: type[Any]) -> str:

@@ -23,7 +23,7 @@
             * DamagedBackupError  what was read is not what was written
         * NoVerdictError       the run cannot be judged                           4
     * StoreError               the store cannot be read or written    permanent
-        * StoreBusyError       somebody else holds its lock            transient
+        * StoreBusyError       somebody else holds its lock           transient
     * BugError                 cannot be: a mistake in this program   bug
 
 ``kind`` says what a caller should do about an error, ``code`` names it for programs and figures. Both are inherited.

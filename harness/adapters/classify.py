@@ -32,6 +32,13 @@ SQLITE: Final[tuple[tuple[str, Kind, str], ...]] = (
     ("SQLITE_CONSTRAINT", Kind.PERMANENT, "store-constraint"),
     ("SQLITE_TOOBIG", Kind.PERMANENT, "too-big"),
 )
+LIBRARIES: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
+    (sqlite3.Error, Kind.PERMANENT, "store"),
+    (concurrent.futures.CancelledError, Kind.CANCELLED, "cancelled"),
+    (concurrent.futures.BrokenExecutor, Kind.PERMANENT, "executor-broken"),
+    (asyncio.IncompleteReadError, Kind.AMBIGUOUS, "connection-lost"),
+    (http.client.HTTPException, Kind.AMBIGUOUS, "http"),
+)
 
 
 def everything() -> Classifier:
@@ -43,9 +50,6 @@ def everything() -> Classifier:
             {value for name, value in numbers.items() if name == start or name.startswith(f"{start}_")}
         ):
             classifier.add_value(sqlite3.Error, "sqlite_errorcode", number, kind, code)
-    classifier.add_type(sqlite3.Error, Kind.PERMANENT, "store")
-    classifier.add_type(concurrent.futures.CancelledError, Kind.CANCELLED, "cancelled")
-    classifier.add_type(concurrent.futures.BrokenExecutor, Kind.PERMANENT, "executor-broken")
-    classifier.add_type(asyncio.IncompleteReadError, Kind.AMBIGUOUS, "connection-lost")
-    classifier.add_type(http.client.HTTPException, Kind.AMBIGUOUS, "http")
+    for cls, kind, code in LIBRARIES:
+        classifier.add_type(cls, kind, code)
     return classifier

@@ -23,7 +23,7 @@ from harness.drivers._gather import answering, read_transcripts
 from harness.drivers._history import HISTORY, history
 from harness.drivers._page import ChatPage
 from harness.drivers._witness import SOURCE, Told, Witness
-from harness.errors import HarnessError, NoVerdictError, TargetDownError
+from harness.errors import HarnessError, NoVerdictError, PermanentError, TargetDownError
 from harness.load.habits import Habits
 from harness.targets._api import Api
 from harness.targets.reference import RunningService
@@ -46,8 +46,10 @@ GREETING: Final = (
 )
 
 
-class StepError(Exception):
+class StepError(PermanentError):
     """A step did not work; it stands in the entries already."""
+
+    code = "step"
 
 
 class Visit:

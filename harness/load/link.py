@@ -21,13 +21,13 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN, Event
 from websockets.uri import parse_uri
 
-from harness.errors import TransientError
+from harness.errors import ConnectionLostError
 
 _CHUNK_BYTES: Final = 65_536
 _MESSAGE_BYTES_MAX: Final = 16 * 1_048_576
 
 
-class LinkLostError(TransientError):
+class LinkLostError(ConnectionLostError):
     """The connection could not be made or is gone; the text says why."""
 
 

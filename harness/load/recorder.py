@@ -21,13 +21,13 @@ from harness.core.events import (
     RunFact,
     Sent,
 )
-from harness.errors import TransientError
+from harness.errors import AmbiguousError
 
 TYPE: Final = "WS"
 SOURCE: Final = "client"
 
 
-class UnansweredError(TransientError):
+class UnansweredError(AmbiguousError):
     """A message that got no whole reply; the text is the service's code, which Locust groups by."""
 
 

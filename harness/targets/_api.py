@@ -12,14 +12,19 @@ import asyncio
 import http.client
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from harness.adapters.retry import Retrying, make_recovery
+from harness.core.backoff import Backoff
 from harness.errors import TargetDownError
+from harness.services.recovery import Policy, RecoveryConfig
 
 _PAGE: Final = 500
 _SESSIONS: Final = 10_000
 """The most that the service gives at once."""
+POLICY: Final = Policy(attempts_max=2, backoff=Backoff(base_s=0.05, cap_s=0.1))
 
 
 class Api:
@@ -31,6 +36,9 @@ class Api:
         self.url = url
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
         self._turn = asyncio.Lock()
+        recovery = make_recovery(RecoveryConfig(policy=POLICY))
+        # What only asks may ask again whenever no answer came; what changes something, only if it was never sent.
+        self._asking, self._telling = Retrying(recovery, "service", keyed=True), Retrying(recovery, "service")
 
     async def bots(self) -> list[dict[str, Any]]:
         """Read the status of every bot."""
@@ -93,10 +101,10 @@ class Api:
     def _call(self, method: str, path: str, body: object) -> Any:
         data = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
+        retrying = self._asking if method == "GET" else self._telling
         try:
-            response, text = self._exchange(method, path, data, headers)
+            response, text = retrying.run(self._exchange, method, path, data, headers)
         except (OSError, http.client.HTTPException) as error:
-            self._connection.close()  # The next call connects anew.
             raise TargetDownError(f"{method} {self.url}{path}: {str(error) or type(error).__name__}") from None
         if response.status >= http.client.BAD_REQUEST:
             raise TargetDownError(f"{method} {path}: {response.status} {text[:300].decode('utf-8', 'replace')}")
@@ -105,14 +113,11 @@ class Api:
     def _exchange(
         self, method: str, path: str, data: str | None, headers: dict[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        for kept in (self._connection.sock is not None, False):
-            try:
-                self._connection.request(method, path, data, headers)
-                response = self._connection.getresponse()
-                return response, response.read()
-            except (http.client.RemoteDisconnected, ConnectionError):
-                # A service hangs up on a connection that was idle for a while; what only asks may ask again.
-                self._connection.close()
-                if not (kept and method == "GET"):
-                    raise
-        raise AssertionError("the second try either answers or raises")
+        # A service hangs up on a connection that was idle for a while: the next try connects anew.
+        with ExitStack() as stack:
+            stack.callback(self._connection.close)
+            self._connection.request(method, path, data, headers)
+            response = self._connection.getresponse()
+            text = response.read()
+            stack.pop_all()
+        return response, text

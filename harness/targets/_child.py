@@ -16,10 +16,13 @@ from typing import Final, Self
 
 import harness
 from harness.adapters.processes import Guardian, end, reason
+from harness.adapters.retry import Retrying, make_recovery
 from harness.errors import TargetDownError
 
 _LINES: Final = 8
 _TAIL_BYTES: Final = 16_384
+START_MAX_S: Final = 5.0
+"""How long to wait for room for another process."""
 
 
 class Child:
@@ -48,7 +51,9 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:
-                process = await asyncio.create_subprocess_exec(
+                # No room for another process may be over in a moment; no such program is not.
+                process = await Retrying(make_recovery(), "child", within_s=START_MAX_S).run_async(
+                    asyncio.create_subprocess_exec,
                     *command,
                     stdin=asyncio.subprocess.PIPE if leash else asyncio.subprocess.DEVNULL,
                     stdout=output,

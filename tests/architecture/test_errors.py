@@ -1,0 +1,113 @@
+"""One tree of errors, and nobody who catches everything."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import errors
+from harness.errors import HarnessError, Kind
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path for folder in ("harness", "fake_bots") for path in (ROOT / folder).rglob("*.py"))
+TREE = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, HarnessError)]
+LOOKS_LIKE_ERROR = re.compile(r"(Error|Exception|Interrupt|Warning|ExceptionGroup)$")
+# An error that is not of the tree, by file and name, with the reason.
+OUTSIDE: dict[tuple[str, str], str] = {}
+# Who may catch every Exception, by file and function, with the reason.
+BROAD: dict[tuple[str, str], str] = {
+    ("harness/adapters/retry.py", "run"): "every failure is judged by Recovery, and raised again unless it is retried",
+    ("harness/adapters/retry.py", "run_async"): "the same, with await",
+    (
+        "harness/drivers/_carrying.py",
+        "carry_out",
+    ): "a driver's bug costs its own case, not the queue; its traceback is kept",
+}
+NEVER_RETRIED = {Kind.PERMANENT, Kind.BUG}
+
+
+def called(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def last_name(base: ast.expr) -> str:
+    return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
+
+
+def error_classes() -> dict[tuple[str, str], list[str]]:
+    """Every class that is an error by the names of its bases."""
+    return {
+        (called(path), node.name): [last_name(base) for base in node.bases]
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef) and any(LOOKS_LIKE_ERROR.search(last_name(base)) for base in node.bases)
+    }
+
+
+def test_every_error_descends_from_the_root_of_the_tree() -> None:
+    waiting = error_classes()
+    assert len(waiting) >= 20, "the search finds nothing any more"
+    known = {"HarnessError"}
+    del waiting["harness/errors.py", "HarnessError"]
+    while found := {key for key, bases in waiting.items() if known & set(bases)}:
+        known |= {name for _, name in found}
+        for key in found:
+            del waiting[key]
+    assert set(waiting) == set(OUTSIDE)
+
+
+def test_nobody_catches_everything_but_the_few_who_may() -> None:
+    found = set()
+    for path in FILES:
+        tree = ast.parse(path.read_text("utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            names = (
+                {last_name(each) for each in ast.walk(node.type) if isinstance(each, ast.expr)} if node.type else {""}
+            )
+            if node.type is None or names & {"Exception", "BaseException"}:
+                around = [each for each in functions if each.lineno <= node.lineno <= (each.end_lineno or 0)]
+                found.add((called(path), max(around, key=lambda each: each.lineno).name if around else ""))
+    assert found == set(BROAD)
+
+
+@pytest.mark.parametrize("cls", TREE, ids=lambda cls: cls.__name__)
+def test_every_error_says_what_it_means(cls: type[HarnessError]) -> None:
+    assert cls.__name__.endswith("Error")
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", cls.code)
+    assert "code" in vars(cls), "a code of its own, or figures cannot tell it from its parent"
+    if issubclass(cls, errors.TransientError):
+        assert cls.kind not in NEVER_RETRIED
+    if issubclass(cls, errors.PermanentError):
+        assert cls.kind is Kind.PERMANENT
+
+
+def test_no_two_errors_have_the_same_code() -> None:
+    codes = [cls.code for cls in TREE]
+    assert sorted(codes) == sorted(set(codes))
+
+
+def test_the_drawing_at_the_top_is_the_tree() -> None:
+    drawn: dict[str, tuple[str, int, str, int]] = {}
+    branch: list[str] = []
+    pattern = re.compile(r"^( *)\* (\w+) *(.*?)(?:  +(\d))?$")
+    for line in (errors.__doc__ or "").splitlines():
+        found = pattern.match(line)
+        if found is None or not found[2].endswith("Error"):
+            continue
+        depth = len(found[1]) // 4
+        branch[depth:] = [found[2]]
+        inherited = drawn.get(branch[depth - 1]) if depth else None
+        words = found[3].split()
+        kind = words[-1] if words and words[-1] in set(Kind) else inherited[2] if inherited else "permanent"
+        drawn[found[2]] = (branch[depth - 1] if depth else "Exception", depth, kind, int(found[4] or 1))
+    tree = {
+        cls.__name__: (cls.__bases__[0].__name__, len(cls.__mro__) - 4, cls.kind.value, cls.exit_code) for cls in TREE
+    }
+    assert drawn == tree
