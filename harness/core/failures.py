@@ -63,6 +63,7 @@ CODES: Final[tuple[tuple[str, Kind], ...]] = (
     ("reply-too-slow", Kind.AMBIGUOUS),
     ("reply-too-long", Kind.PERMANENT),
     ("too-long", Kind.PERMANENT),
+    ("empty", Kind.PERMANENT),
     ("no-bot", Kind.PERMANENT),
     ("not-saved", Kind.PERMANENT),
     ("cancelled", Kind.CANCELLED),

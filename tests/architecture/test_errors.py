@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import errors
+from harness.core.failures import CODES
 from harness.errors import HarnessError, Kind
 
 ROOT = Path(__file__).parents[2]
@@ -111,3 +112,11 @@ def test_the_drawing_at_the_top_is_the_tree() -> None:
         cls.__name__: (cls.__bases__[0].__name__, len(cls.__mro__) - 4, cls.kind.value, cls.exit_code) for cls in TREE
     }
     assert drawn == tree
+
+
+def test_every_code_that_a_message_can_fail_with_is_classified() -> None:
+    page = (ROOT / "docs/reference/websocket.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \| [^|]*(?:rejected|failed)[^|]* \|", page, re.MULTILINE)
+    codes = {code for row in rows for code in re.findall(r"`([a-z-]+)`", row)}
+    assert len(codes) > 8, "the table is not found any more"
+    assert codes - {code for code, _ in CODES} == set()
