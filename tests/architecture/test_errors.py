@@ -23,10 +23,9 @@ OUTSIDE: dict[tuple[str, str], str] = {}
 BROAD: dict[tuple[str, str], str] = {
     ("harness/adapters/retry.py", "run"): "every failure is judged by Recovery, and raised again unless it is retried",
     ("harness/adapters/retry.py", "run_async"): "the same, with await",
-    (
-        "harness/drivers/_carrying.py",
-        "carry_out",
-    ): "a driver's bug costs its own case, not the queue; its traceback is kept",
+    ("harness/adapters/durable.py", "write"): "takes the draft away, then the same error goes on",
+    ("harness/adapters/backups.py", "prove"): "takes the copy away, then the same error goes on",
+    ("harness/drivers/_carrying.py", "carry_out"): "a driver's bug costs its own case; its traceback is kept",
 }
 NEVER_RETRIED = {Kind.PERMANENT, Kind.BUG}
 
