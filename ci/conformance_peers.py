@@ -97,11 +97,11 @@ class AioBreaker:
 
     def guard(self, breaker: aiobreaker.CircuitBreaker, function: Function) -> Function:
         """Decorate."""
-        return breaker(function)
+        return breaker(function)  # type: ignore[no-any-return]
 
     def state(self, breaker: aiobreaker.CircuitBreaker) -> str:
         """Read."""
-        return breaker.current_state.name.lower().replace("_", "-")
+        return str(breaker.current_state.name).lower().replace("_", "-")
 
 
 class Purgatory:
@@ -130,7 +130,7 @@ class Purgatory:
         circuit = breaker.get_breaker("conformance")
         if inspect.iscoroutine(circuit):
             circuit = _at_once(circuit)
-        return {"opened": "open", "half-opened": "half-open"}.get(circuit.context.state, circuit.context.state)
+        return {"closed": "closed", "opened": "open", "half-opened": "half-open"}[circuit.context.state]
 
 
 class InterlockCb:

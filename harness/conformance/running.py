@@ -14,7 +14,9 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Final
 
 from harness.conformance.scenarios import SCENARIOS
-from harness.conformance.stage import Stage, Tasks, Threads
+from harness.conformance.stage import Stage
+from harness.conformance.tasks import Tasks
+from harness.conformance.threads import Threads
 from harness.conformance.values import (
     CAPABILITIES,
     Adapter,

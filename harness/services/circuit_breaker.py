@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from harness.core.breaker import (
@@ -199,6 +199,33 @@ class CircuitBreaker:
         """Say whether ``admit`` would refuse, without taking a permit."""
         self._pass(now)
         return self._refusal()
+
+    # --- Calls that a shell let through by itself --------------------------------------------------------------------
+    @property
+    def calm_until(self) -> float:
+        """Until when ``admit`` lets everything through and good calls change nothing but a number; maybe in the past.
+
+        A shell may spare itself the asking until then, if it reports with ``catch_up`` before it asks anything else.
+        """
+        return self._calm_until
+
+    def catch_up(self, now: float, good: int, since: Iterable[float] = ()) -> list[Permit]:
+        """Report what went through unasked while it was calm: so many good calls, and those under way since when.
+
+        Gives a permit for each of the latter. ValueError for a number below 0, or a time that is no number.
+        """
+        began = [min(moment, now) for moment in since]
+        if good < 0 or not all(map(math.isfinite, (now, *began))):
+            raise ValueError(f"good must be at least 0 and times must be finite, got {good}, {now} and {began}")
+        self._good += good
+        permits = []
+        for moment in began:
+            permit = Permit()
+            permit.since, permit.generation = moment, self._generation
+            self._open[permit] = None
+            permits.append(permit)
+        self._pass(now)
+        return permits
 
     # --- Time and people ----------------------------------------------------------------------------------------------
     def tick(self, now: float) -> tuple[Transition, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from harness.conformance.stage import DownstreamError, Stage, Tasks
+from harness.conformance.stage import DownstreamError, Stage
+from harness.conformance.tasks import Tasks
 from harness.conformance.values import Kind, scenario
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import contextlib
 from harness.conformance.stage import DownstreamError, Stage
 from harness.conformance.values import Kind, scenario
 
-
 LEFT_S = 20.0
 
 
@@ -61,7 +60,8 @@ async def refusal_says_when_to_come_back(stage: Stage) -> None:
     stage.clock.advance(30.0 - LEFT_S)
     seconds = stage.retry_after_s(await stage.ok())
     stage.expect(
-        isinstance(seconds, float) and abs(seconds - LEFT_S) <= 1.0, f"{LEFT_S:g} s before the end of the cooldown it says {seconds}"
+        isinstance(seconds, float) and abs(seconds - LEFT_S) <= 1.0,
+        f"{LEFT_S:g} s before the end of the cooldown it says {seconds}",
     )
 
 
