@@ -106,7 +106,7 @@ class Guard(LockedBreaker):
                 return Lease(self, None, part_of=lease)
         return Lease(self, self._enter())
 
-    # --- one call: unasked while it is calm, else with a lease ---------------------------------------------------------
+    # --- one call: unasked while it is calm, else with a lease --------------------------------------------------------
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         era, since = self._era, self._clock()
         if since >= era.calm_until:

@@ -31,7 +31,10 @@ def load(name: str) -> Adapter:
     found: Any = getattr(module, attribute, None)
     if found is None:
         raise UsageError(f"{where} has no {attribute!r}")
-    adapter: Any = found() if inspect.isclass(found) else found
+    try:
+        adapter: Any = found() if inspect.isclass(found) else found
+    except TypeError as error:
+        raise UsageError(f"an adapter is a class without arguments, or an instance; {name}: {error}") from error
     missing = [function for function in FUNCTIONS if not callable(getattr(adapter, function, None))]
     if missing:
         raise UsageError(f"{name} is no adapter: it has no {', '.join(missing)}")

@@ -53,8 +53,8 @@ def lacking(adapter: Adapter, scenario: Scenario, kind: Kind) -> str | None:
     return None
 
 
-def play(adapter: Adapter, scenario: Scenario, kind: Kind) -> Report:
-    """Play one scenario and report."""
+def play(adapter: Adapter, scenario: Scenario, kind: Kind, *, max_s: float = SCENARIO_MAX_S) -> Report:
+    """Play one scenario and report; it is cut off after so many real seconds."""
     missing = lacking(adapter, scenario, kind)
     if missing is not None:
         return Report(scenario=scenario.name, kind=kind, status=Status.NOT_APPLICABLE, evidence=missing)
@@ -62,9 +62,9 @@ def play(adapter: Adapter, scenario: Scenario, kind: Kind) -> Report:
     stage = _STAGES[kind](adapter)
     player = threading.Thread(target=lambda: ends.append(_judged(stage, scenario)), daemon=True)
     player.start()
-    player.join(SCENARIO_MAX_S)
+    player.join(max_s)
     stage.close()
-    status, evidence = ends[0] if ends else (Status.FAILED, f"it hung, and was cut off after {SCENARIO_MAX_S:g} s")
+    status, evidence = ends[0] if ends else (Status.FAILED, f"it hung, and was cut off after {max_s:g} s")
     return Report(scenario=scenario.name, kind=kind, status=status, evidence=evidence)
 
 

@@ -74,6 +74,8 @@ async def concurrent_failures_add_up(stage: Stage) -> None:
     stage.make(failures_max=10)
     flights = await stage.launch(10)
     await stage.land_all(flights, DownstreamError("together"))
+    called = sum(flight.end.called for flight in flights)
+    stage.expect(called == len(flights), f"of 10 calls {called} were made, with 10 failures allowed")
     stage.expect_state("open", after="10 of 10 failures of calls that overlapped")
 
 
@@ -87,7 +89,10 @@ async def async_failures_count(stage: Stage) -> None:
     """Play it."""
     stage.make(failures_max=3)
 
+    called: list[None] = []
+
     async def fails() -> None:
+        called.append(None)
         await asyncio.sleep(0)
         raise DownstreamError("planned")
 
@@ -98,6 +103,7 @@ async def async_failures_count(stage: Stage) -> None:
     for _ in range(10):
         with contextlib.suppress(Exception):
             await guarded()
+    stage.expect(len(called) >= stage.plan.failures_max, f"it was called {len(called)} times, with 3 failures allowed")
     stage.expect_state("open", after="10 failures of a coroutine function, with 3 allowed")
 
 
@@ -110,7 +116,10 @@ async def event_loops_share_it(stage: Stage) -> None:
     """Play it."""
     stage.make(failures_max=3)
 
+    called: list[None] = []
+
     def body() -> None:
+        called.append(None)
         raise DownstreamError("planned")
 
     async def call() -> None:
@@ -120,6 +129,7 @@ async def event_loops_share_it(stage: Stage) -> None:
     for _ in range(3):
         with contextlib.suppress(Exception):
             await asyncio.to_thread(asyncio.run, call())
+    stage.expect(len(called) == stage.plan.failures_max, f"in 3 event loops it was called {len(called)} times")
     stage.expect_state("open", after="3 of 3 failures, each in an event loop of its own")
 
 
