@@ -9,6 +9,7 @@ Why   a permit that is lost refuses everybody, and a kept exception keeps its fr
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -106,7 +107,8 @@ class Lease:
     ) -> Literal[False]:
         """Settle by how the block ended, unless it was settled inside."""
         if self._token is not None:
-            PROBES.reset(self._token)
+            with suppress(ValueError):  # A generator can be closed from another context, which never saw the probe.
+                PROBES.reset(self._token)
             self._token = None
         if error is None:
             self.settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 import logging
@@ -331,6 +332,14 @@ def test_what_a_probe_calls_renews_the_probe_and_is_judged_with_it(guard: Guard,
     assert guard.totals().get(Outcome.FAILURE) == 3
 
 
+def test_a_probe_that_ends_in_another_context_is_settled_all_the_same(guard: Guard, clock: Clock) -> None:
+    trip(guard)
+    clock.now += 30
+    probe = contextvars.copy_context().run(guard.admit().__enter__)
+    probe.__exit__(None, None, None)
+    assert guard.state is State.CLOSED
+
+
 # --- Judges -----------------------------------------------------------------------------------------------------------
 def test_judges_know_all_five_outcomes(clock: Clock) -> None:
     def judge_error(error: Exception) -> Verdict:
@@ -540,7 +549,7 @@ def test_calm_ends_by_itself_and_begins_again(clock: Clock) -> None:
     for _ in range(1000):
         guard.call(takes, 1)
     assert (guard.counts().calls, guard.totals()) == (100, {Outcome.SUCCESS: 1000})
-    for _ in range(51):
+    for _ in range(50):
         guard.call(takes, 10)
     assert [(move.after, move.cause) for move in moves] == [(State.OPEN, Cause.SLOW_RATE)]
 
@@ -567,7 +576,7 @@ class SameAsTheMachine(RuleBasedStateMachine):
         )
         self.guard = Guard("g", config, clock=self.clock)
         self.machine = CircuitBreaker(config)
-        self.flights: list[tuple[Any, Permit]] = []
+        self.flights: list[tuple[Callable[[], object], Permit]] = []
 
     def admitted(self) -> Permit | None:
         answer = self.machine.admit(self.clock.now)
@@ -590,21 +599,24 @@ class SameAsTheMachine(RuleBasedStateMachine):
     def start(self, error: BaseException | None) -> None:
         permit = self.admitted()
         flight = self.guard.acall(_held, error)
+        step = functools.partial(contextvars.copy_context().run, flight.send, None)  # As a task has a context of its own.
         try:
-            flight.send(None)
+            step()
         except CircuitOpenError:
             assert permit is None
             return
         assert permit is not None
-        self.flights.append((flight, permit))
+        self.flights.append((step, permit))
 
     @precondition(lambda self: self.flights)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        flight, permit = self.flights.pop(data.draw(st.integers(0, len(self.flights) - 1)))
+        self.ended(*self.flights.pop(data.draw(st.integers(0, len(self.flights) - 1))))
+
+    def ended(self, step: Callable[[], object], permit: Permit) -> None:
         outcome = Outcome.SUCCESS
         try:
-            flight.send(None)
+            step()
         except DownError:
             outcome = Outcome.FAILURE
         except KeyboardInterrupt:
@@ -631,9 +643,7 @@ class SameAsTheMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         while self.flights:
-            flight, permit = self.flights.pop()
-            flight.close()
-            self.machine.settle(permit, self.clock.now, Outcome.CANCELLED)
+            self.ended(*self.flights.pop())
         self.look()
         assert not self.guard._adopted
         assert not self.guard._era.flying
