@@ -722,6 +722,19 @@ class CapacityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertMoved:
+    """An alert changed its state: "inactive", "pending", "firing", "recovering"; ``value`` None: there was no data."""
+
+    rule: str
+    labels: Mapping[str, str]
+    before: str
+    after: str
+    cause: str
+    value: float | None
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
 class BotSeen:
     """The life of a bot's process: "started", "ready", "gone"."""
 
@@ -814,6 +827,7 @@ ServiceFact = (
     | FeatureSwitched
     | ModeMoved
     | CapacityChanged
+    | AlertMoved
     | BotSeen
 )
 RunFact = (
@@ -863,6 +877,7 @@ _RUN_FACTS: Final[tuple[type[RunFact], ...]] = (
     FeatureSwitched,
     ModeMoved,
     CapacityChanged,
+    AlertMoved,
     BotSeen,
     FaultArmed,
     FaultDelivered,
