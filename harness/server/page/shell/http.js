@@ -18,6 +18,9 @@ export class CallError extends Error {
 export const listBots = () => call("GET", "/api/bots");
 export const launchBot = (wish) => call("POST", "/api/bots", wish);
 export const removeBot = (bot) => call("DELETE", `/api/bots/${encodeURIComponent(bot)}`);
+export const readAlerts = () => call("GET", "/api/alerts");
+export const readDashboard = () => call("GET", "/api/dashboard");
+export const readColumns = () => call("GET", "/api/dashboard/data");
 export const listSessions = (bot, limit) => call("GET", `/api/sessions?bot=${encodeURIComponent(bot)}&limit=${limit}`);
 export const openSession = (bot) => call("POST", "/api/sessions", { bot });
 export const messagesBefore = (session, mid, limit) =>
