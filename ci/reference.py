@@ -1,11 +1,7 @@
 """Reference: writes the pages of docs/reference that follow from the code; ``--check`` only compares.
 
 In    the command line's parser, the dataclasses of a scenario, the figures, the faults
-Out   docs/reference/{cli,scenario,figures}.md, the table in metrics.md; in other pages there the tables between marks
-Out   docs/reference/{cli,scenario,figures}.md and the table in metrics.md; in other pages there the tables between marks
-=======
-Out   docs/reference/{cli,scenario,figures,errors}.md
->>>>>>> da4bd0b (Errors are one tree, drawn, checked and documented; who may catch everything stands on a list)
+Out   docs/reference/{cli,scenario,figures,errors}.md, the table in metrics.md, tables between marks in other pages
 Rule  what is said about a field is the text under the field: one source, so page and program cannot differ
 Why   a reference that is written by hand is right on the day it is written
 """

@@ -164,6 +164,9 @@ def _serve(options: argparse.Namespace) -> int:
         settings=decode(Settings, dict(words.setting(pair) for pair in options.set), "--set"),
         bot_command=words.split(options.bot_command),
         backup_dir=options.backup_dir,
+        alerts=options.alerts,
+        dashboard=options.dashboard,
+        export=options.export,
     )
 
 
@@ -260,6 +263,15 @@ def parser() -> argparse.ArgumentParser:
         "--bot-command", default="", metavar="CMD", help="the program that bots are (default: the fake bots)"
     )
     serve.add_argument("--backup-dir", type=Path, metavar="DIR", help="backups (default: backups in the state folder)")
+    serve.add_argument("--alerts", type=Path, metavar="FILE", help="alert rules (default: those of the service)")
+    serve.add_argument("--dashboard", type=Path, metavar="FILE", help="what /dashboard shows (default: the service's)")
+    serve.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        metavar="KIND[=ADDRESS]",
+        help="push metrics every 10 s: dogstatsd, datadog (the API) or otlp; may be given more than once",
+    )
     words.folders(serve, "state")
     backup_commands.add_to(commands)
     return top

@@ -1,6 +1,6 @@
 """Datadog: snapshots as what DogStatsD and the series API take: counts since the last time, and gauges.
 
-In    snapshots, one set after another, each with its time
+In    snapshots, one set after another; word when what was made of them has arrived
 Out   readings: name, count or gauge, value, tags
 Rule  a counter becomes what was added since the snapshot before (all of it if it was started anew); a histogram becomes
       the count, sum, largest value and percentiles of what was recorded since then, for nobody but Datadog's own agent
@@ -36,14 +36,19 @@ class Reading:
 
 
 class Changes:
-    """What has changed since the last snapshots. As large as these; what is gone from them is forgotten."""
+    """What has changed since what was sent last. As large as the snapshots; what is gone from them is forgotten."""
 
-    __slots__ = ("_counters", "_histograms")
+    __slots__ = ("_counters", "_fresh", "_histograms")
 
     def __init__(self) -> None:
         """Start before everything: the first readings tell all that was counted so far."""
         self._counters: dict[tuple[str, Labels], float] = {}
         self._histograms: dict[tuple[str, Labels], Histogram] = {}
+        self._fresh = (self._counters, self._histograms)
+
+    def sent(self) -> None:
+        """Count from the last readings on; without this the next ones tell their changes as well."""
+        self._counters, self._histograms = self._fresh
 
     def readings(self, snapshots: Iterable[Snapshot]) -> tuple[Reading, ...]:
         """Give what is to be sent now; a counter that did not move is left out."""
@@ -68,7 +73,7 @@ class Changes:
                         made.append(Reading(name, "count", added, tags))
                 else:
                     made.append(Reading(name, "gauge", value, tags))
-        self._counters, self._histograms = counters, histograms
+        self._fresh = (counters, histograms)
         return tuple(made)
 
 

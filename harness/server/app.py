@@ -40,6 +40,7 @@ def build(api: Api, endpoint: Endpoint, recovery: Recovery, *, names: frozenset[
     """Put the service together; ``names`` are the hosts it may be called by (None: any)."""
     routes = [
         Route("/", assets.index, methods=["GET"]),
+        Route("/dashboard", assets.dashboard, methods=["GET"]),
         Route("/static/{path:path}", assets.static, methods=["GET"]),
         *api.routes(),
     ]

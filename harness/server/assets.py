@@ -41,6 +41,11 @@ async def index(request: Request) -> Response:
     return _serve(request, PAGE / "index.html")
 
 
+async def dashboard(request: Request) -> Response:
+    """Give the page with the charts and alerts."""
+    return _serve(request, PAGE / "dashboard.html")
+
+
 async def static(request: Request) -> Response:
     """Give one of its files."""
     name = request.path_params["path"]

@@ -28,8 +28,8 @@ from harness.core.events import BotUnwanted, BotWanted, ForgetBot, LimitOrdered,
 from harness.core.families import FAMILIES
 from harness.core.scenario import NAME
 from harness.errors import HarnessError
-from harness.exporters import openmetrics, prometheus
-from harness.server import series
+from harness.exporters import openmetrics, prometheus, prometheus_rules
+from harness.server import series, watching
 from harness.server.assets import openapi
 from harness.server.behaviours import Behaviours
 from harness.server.origin import same_origin
@@ -37,6 +37,7 @@ from harness.server.recorder import Recorder
 from harness.server.refusals import CallError, refuse
 from harness.server.service import Service
 from harness.server.vitals import Vitals
+from harness.server.watcher import Watcher
 from harness.services.health_check import MEDIA_TYPE as HEALTH_TYPE
 
 T = TypeVar("T")
@@ -93,9 +94,12 @@ class NewMode:
 class Api:
     """All calls but the page and the WebSocket."""
 
-    def __init__(self, service: Service, behaviours: Behaviours, vitals: Vitals, recorder: Recorder) -> None:
+    def __init__(
+        self, service: Service, behaviours: Behaviours, vitals: Vitals, recorder: Recorder, watcher: Watcher
+    ) -> None:
         """Answer for this service."""
-        self._service, self._behaviours, self._recorder = service, behaviours, recorder
+        self._service, self._behaviours = service, behaviours
+        self._recorder, self._watcher = recorder, watcher
         self._vitals, self._health = vitals, vitals.health
         self._launching: set[str] = set()
 
@@ -122,6 +126,10 @@ class Api:
             Route("/api/errors", guarded(self._errors), methods=["GET"]),
             Route("/metrics", guarded(self._metrics), methods=["GET"]),
             Route("/api/series", guarded(self._series), methods=["GET"]),
+            Route("/api/alerts", guarded(self._alerts), methods=["GET"]),
+            Route("/api/rules", guarded(self._rules), methods=["GET"]),
+            Route("/api/dashboard", guarded(self._dashboard), methods=["GET"]),
+            Route("/api/dashboard/data", guarded(self._columns), methods=["GET"]),
         ]
 
     def _guarded(self, call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -286,6 +294,26 @@ class Api:
         kind = openmetrics if openmetrics.wanted(request.headers.get("accept", "")) else prometheus
         text = kind.render(self._service.metrics.collect())
         return Response(text, headers={"content-type": kind.MEDIA_TYPE, "vary": "Accept"})
+
+    async def _alerts(self, request: Request) -> Response:
+        _query(request)
+        return _json(watching.alerts(self._watcher))
+
+    async def _rules(self, request: Request) -> Response:
+        _query(request)
+        text = prometheus_rules.render(self._watcher.engine.rules)
+        return Response(text, headers={"content-type": prometheus_rules.MEDIA_TYPE})
+
+    async def _dashboard(self, request: Request) -> Response:
+        kind = _query(request, "format").get("format", "own")
+        if kind not in watching.FORMATS:
+            known = ", ".join(watching.FORMATS)
+            raise CallError(HTTPStatus.BAD_REQUEST, "bad-query", f"format: must be one of {known}, got {kind!r}")
+        return Response(watching.FORMATS[kind](self._watcher.board.dashboard), media_type="application/json")
+
+    async def _columns(self, request: Request) -> Response:
+        _query(request)
+        return _json(watching.columns(self._watcher))
 
     async def _series(self, request: Request) -> Response:
         query = _query(request, "name", "from", "to", "step")

@@ -49,6 +49,7 @@ from harness.server.recorder import open_recorder
 from harness.server.service import Service
 from harness.server.startup import BACKLOG, alone, folder, listen, open_store, opened, plain_file, recall, replace
 from harness.server.vitals import Vitals
+from harness.server.watch_plan import WatchPlan, watch, watch_plan
 from harness.server.websocket import Endpoint
 from harness.services.health_check import HealthCheck
 from harness.services.recovery import Recovery, RecoveryConfig
@@ -77,6 +78,7 @@ class Plan:
     settings: Settings
     bot_command: tuple[str, ...]
     backup_dir: Path
+    watch: WatchPlan
 
 
 def serve(
@@ -90,6 +92,9 @@ def serve(
     settings: Settings | None = None,
     bot_command: Sequence[str] = (),
     backup_dir: Path | None = None,
+    alerts: Path | None = None,
+    dashboard: Path | None = None,
+    export: Sequence[str] = (),
 ) -> int:
     """Run the service in this process; give back its exit code."""
     plan = Plan(
@@ -102,6 +107,7 @@ def serve(
         settings=settings or Settings(),
         bot_command=tuple(bot_command) or DEFAULT_COMMAND,
         backup_dir=backup_dir if backup_dir is not None else state_dir / "backups",
+        watch=watch_plan(alerts, dashboard, export),
     )
     rules_of(plan.settings)  # What cannot be is refused before anything is made.
     _quiet()
@@ -170,7 +176,8 @@ async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Reco
         keeper.watch(service.metrics)
         stack.push_async_callback(keeper.close)
         keeper.start()
-        api, endpoint = Api(service, behaviours, vitals, recorder), Endpoint(service)
+        watcher = await watch(plan.watch, service, recorder, state_dir=plan.state_dir, logs=plan.bot_logs, stack=stack)
+        api, endpoint = Api(service, behaviours, vitals, recorder, watcher), Endpoint(service)
         application = app.build(api, endpoint, recovery, names=allowed_names(plan.host))
         await _serve(plan, application, listener, stack, guardian)
 

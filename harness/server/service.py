@@ -46,6 +46,7 @@ from harness.core.events import (
     Reply,
     SaveFailed,
     SaveMessage,
+    ServiceFact,
     ServiceMode,
     StartBot,
     StopBot,
@@ -144,6 +145,10 @@ class Service:
     def connect(self, bots: Bots) -> None:
         """Know the processes; they in turn hand their facts to ``handle``."""
         self._bots = bots
+
+    def note(self, fact: ServiceFact) -> None:
+        """Write down a fact that did not come from the engine."""
+        self._record(Record(fact), monotonic())
 
     # --- The pump -----------------------------------------------------------------------------------------------------
     def handle(self, fact: Fact) -> None:

@@ -8,15 +8,20 @@ Why   in an incident everybody looks at once
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from harness.chat import alert_words
 from harness.core.alert_rule import NO_DATA_ID, AlertRule
+from harness.core.dashboard import Dashboard
+from harness.exporters import dashboard, grafana
 from harness.server.watcher import Watcher
 from harness.services.alerts import Alert, State, Verdict
 
 RANK: Final = {State.FIRING: 3, State.RECOVERING: 2, State.PENDING: 1, State.INACTIVE: 0}
 NO_DATA: Final = "no-data"
+FORMATS: Final[Mapping[str, Callable[[Dashboard], bytes]]] = {"own": dashboard.render, "grafana": grafana.render}
+"""What GET /api/dashboard can give."""
 
 
 def alerts(watcher: Watcher) -> dict[str, Any]:

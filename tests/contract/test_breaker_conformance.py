@@ -94,7 +94,9 @@ def test_what_a_breaker_lacks_is_not_applicable_and_never_passed() -> None:
     reports = [play(Lacking(), scenario, kind) for scenario, kind in CASES]
     for report in reports:
         scenario = BY_NAME[report.scenario]
-        lacks = (report.kind is Kind.TASKS and not scenario.spares_nobody) or {"streams", "listener"} & {*scenario.needs}
+        lacks = (report.kind is Kind.TASKS and not scenario.spares_nobody) or {"streams", "listener"} & {
+            *scenario.needs
+        }
         assert (report.status is Status.NOT_APPLICABLE) == bool(lacks), report
         assert (report.evidence in Lacking.lacks.values()) == bool(lacks), report
 

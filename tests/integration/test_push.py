@@ -134,6 +134,7 @@ def test_counts_of_two_pushes_add_up() -> None:
         for _ in range(2):
             readings = changes.readings(counted.collect())
             push.push(readings, 0.0)
+            changes.sent()
             total += sum(
                 float(one["value"] or "nan") for one in lines(receiver, len(readings)) if one["name"] == "chat.turns"
             )

@@ -20,11 +20,11 @@ from harness.errors import ScenarioError
 from harness.exporters import dashboard as ours
 from harness.exporters import grafana
 from harness.exporters._promql import promql
-from harness.server import observation_plan
+from harness.server import watch_plan
 from tests.oracles import oracle
 
 SCHEMA: dict[str, Any] = json.loads((Path(exporters.__file__).with_name(ours.SCHEMA_FILE)).read_text("utf-8"))
-DEFAULT = observation_plan.dashboard()
+DEFAULT = watch_plan.dashboard()
 TARGET = Target(local=Indicator(metric="chat_sockets"), legend="sockets")
 PANEL = Panel(id="sockets", title="Sockets", targets=(TARGET,))
 
@@ -150,7 +150,7 @@ def test_every_expression_is_promql(tmp_path: Path) -> None:
 
 class TestFiles:
     def test_the_default_rules_are_there(self) -> None:
-        rules = {rule.id: rule for rule in observation_plan.alert_rules()}
+        rules = {rule.id: rule for rule in watch_plan.alert_rules()}
         assert {"error-rate", "breaker-open", "reply-slow", "queue-long", "not-saved", "loop-lag"} <= set(rules)
         assert {"metrics-overflow", "budget-burn-fast", "budget-burn-slow"} <= set(rules)
         assert rules["error-rate"].min_count > 0
@@ -175,16 +175,16 @@ class TestFiles:
         path = tmp_path / "mine.toml"
         path.write_text(text, "utf-8")
         with pytest.raises(ScenarioError, match=words) as caught:
-            observation_plan.alert_rules(path)
+            watch_plan.alert_rules(path)
         assert str(caught.value).startswith(str(path))
 
     def test_a_missing_file_is_refused_with_its_name(self, tmp_path: Path) -> None:
         with pytest.raises(ScenarioError, match=r"none\.toml: cannot be read: No such file"):
-            observation_plan.dashboard(tmp_path / "none.toml")
+            watch_plan.dashboard(tmp_path / "none.toml")
 
     def test_a_file_that_is_too_long_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "many.toml"
         rule = "[[rules]]\nid='x{}'\nsummary='s'\nthreshold=1\nof={{metric='chat_bots'}}\n"
         path.write_text("".join(rule.format(number) for number in range(201)), "utf-8")
         with pytest.raises(ScenarioError, match="at most 200, got 201"):
-            observation_plan.alert_rules(path)
+            watch_plan.alert_rules(path)

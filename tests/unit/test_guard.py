@@ -599,7 +599,9 @@ class SameAsTheMachine(RuleBasedStateMachine):
     def start(self, error: BaseException | None) -> None:
         permit = self.admitted()
         flight = self.guard.acall(_held, error)
-        step = functools.partial(contextvars.copy_context().run, flight.send, None)  # As a task has a context of its own.
+        step = functools.partial(
+            contextvars.copy_context().run, flight.send, None
+        )  # As a task has a context of its own.
         try:
             step()
         except CircuitOpenError:

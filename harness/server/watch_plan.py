@@ -1,24 +1,32 @@
-"""Observation plan: which alerts there are and what the dashboard shows, read from two TOML files.
+"""Watch plan: which alerts there are, what the dashboard shows, where metrics are pushed to; and the start of it all.
 
-In    files that somebody wrote, or none: then those that lie beside this module
-Out   alert rules and a dashboard
+In    files that somebody wrote, or none: then those that lie beside this module; the words of ``--export``
+Out   alert rules, a dashboard, places to push to; a watcher at work
 Rule  a file that cannot be read or used stops the start, with one line that names the file and the place in it
 Why   a misspelt rule must not be found out by the incident that it should have told of
 """
 
 from __future__ import annotations
 
+import sys
 import tomllib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from harness.adapters.line_file import LineFile
 from harness.core.alert_rule import AlertRule
 from harness.core.dashboard import Dashboard
 from harness.core.decode import decode
 from harness.core.families import FAMILIES
 from harness.core.indicator import Indicator, Selector
 from harness.errors import ScenarioError
+from harness.server.pushing import Sink, push_on, sinks
+from harness.server.service import Service
+from harness.server.startup import opened
+from harness.server.watcher import LOG_NAME, History, Watcher, open_watcher
 
 T = TypeVar("T")
 ALERTS: Final = Path(__file__).with_name("alerts.toml")
@@ -36,6 +44,40 @@ class _Rules:
         """Keep the work of one tick bounded."""
         if len(self.rules) > RULES_MAX:
             raise ScenarioError(f"rules: at most {RULES_MAX}, got {len(self.rules)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchPlan:
+    """What ``serve`` was asked to look at and to tell."""
+
+    rules: tuple[AlertRule, ...]
+    dashboard: Dashboard
+    sinks: tuple[Sink, ...]
+
+
+def watch_plan(alerts: Path | None, shown: Path | None, export: Sequence[str]) -> WatchPlan:
+    """Read everything that can be wrong before anything starts."""
+    return WatchPlan(rules=alert_rules(alerts), dashboard=dashboard(shown), sinks=sinks(export))
+
+
+async def watch(
+    plan: WatchPlan, service: Service, history: History, *, state_dir: Path, logs: Path, stack: AsyncExitStack
+) -> Watcher:
+    """Start to look and to push, until ``stack`` is left."""
+    log = opened(lambda: LineFile(logs / LOG_NAME), "--bot-logs")
+    stack.callback(log.close)
+    watcher = Watcher(
+        history, plan.rules, plan.dashboard, state_dir=state_dir, log=log, record=service.note, complain=_complain
+    )
+    await open_watcher(watcher, stack)
+    await push_on(plan.sinks, service.metrics, stack, _complain)
+    return watcher
+
+
+def _complain(words: str) -> None:
+    """Tell the operator; where the disk is full, that may be impossible too."""
+    with suppress(OSError):
+        print(f"chat: {words}", file=sys.stderr, flush=True)
 
 
 def alert_rules(path: Path | None = None) -> tuple[AlertRule, ...]:
