@@ -35,8 +35,11 @@ class Policy:
     """How much may change within a period: a count of bots, or a percentage of those at its beginning."""
 
     kind: Literal["count", "percent"]
+    """count or percent."""
     value: float
+    """How many bots, or how many percent of them; above 0."""
     period_s: float
+    """Seconds within which that may change."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -57,11 +60,15 @@ class ScalerConfig:
     targets: Mapping[str, Target] = field(default_factory=lambda: {"utilisation": Target(value=0.7)})
     """By the name of the metric."""
     bots_min: int = 1
+    """Never fewer; 0 lets a group sleep."""
     bots_max: int = 8
+    """Never more."""
     tolerance: float = 0.1
     """By how much of the target a mean may miss it, either way, without a change."""
     up_window_s: float = 0.0
+    """Seconds for which all wishes must have been as large, before the number grows."""
     down_window_s: float = 300.0
+    """Seconds for which all wishes must have been as small, before the number shrinks."""
     up_policies: tuple[Policy, ...] = UP
     """The one that allows most counts; none: never grow."""
     down_policies: tuple[Policy, ...] = DOWN

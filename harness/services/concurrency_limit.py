@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from harness.core.moments import BEGINNING, forward
 from harness.core.ranges import above_zero, at_least, between, whole
@@ -80,9 +80,11 @@ class ConcurrencyConfig:
         above_zero("lease_max_s", self.lease_max_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One call may run; hand it back to ``settle`` once. ``epoch`` counts the changes of the limit before it."""
+class Lease(NamedTuple):
+    """One call may run; hand it back to ``settle`` once. ``epoch`` counts the changes of the limit before it.
+
+    One is made for every message: a named tuple takes half the time of a frozen dataclass.
+    """
 
     number: int
     epoch: int
