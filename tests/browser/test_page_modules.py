@@ -109,8 +109,16 @@ def test_the_store_takes_frames_twice_late_and_out_of_order(service_page: Any) -
 
 def test_the_small_modules(service_page: Any) -> None:
     found = service_page(SMALL, None)
-    assert found["delays"] == [500, 1000, 2000, 16000, 30000, 30000]
+    assert found["delays"] == [500, 1000, 2000, 15000, 15000, 15000]
     assert found["soonest"] == 0
+    assert found["goodbyes"] == [
+        ["restart", 0, 5000, 15000],
+        ["busy", 5000, 10000, 20000],
+        ["refused", 30000, 60000, 60000],
+    ]
+    assert found["unsaid"] == ["", 0, 500]
+    assert found["hidden"] == [15000, 30000, 30000]
+    assert found["proved"] == [False, False, True]
     assert found["pulse"] == ["fine", "ping", "fine", "dead", "fine"]
     assert found["cids"] == [True, "12345678-9abc-7000-8000-000000000000"]
     kept = {"cid": "c", "session": "s", "text": "text", "at": 5, "state": "sending", "code": "", "reason": ""}

@@ -1,6 +1,6 @@
 // Asks the small modules one question each.
 async () => {
-  const { delayMs, pulse } = await import("/static/core/backoff.js");
+  const { delayMs, goodbye, proved, pulse } = await import("/static/core/backoff.js");
   const { newCid, newMessage, pack, unpack, fault } = await import("/static/core/outbox.js");
   const { range, older, newer } = await import("/static/core/window.js");
   const { read, write } = await import("/static/core/route.js");
@@ -10,6 +10,10 @@ async () => {
   return {
     delays: [0, 1, 2, 5, 6, 60].map((attempt) => delayMs(attempt, 1)),
     soonest: delayMs(9, 0),
+    goodbyes: [1012, 1013, 1008].map((code) => [goodbye(code), delayMs(0, 0, code), delayMs(0, 1, code), delayMs(9, 1, code)]),
+    unsaid: [goodbye(1006), delayMs(0, 0, 1006), delayMs(0, 1, 1006)],
+    hidden: [delayMs(0, 0, 1006, true), delayMs(9, 1, 1006, true), delayMs(0, 0, 1008, true)],
+    proved: [proved(5000, null), proved(10999, 1000), proved(11000, 1000)],
     pulse: [pulse(1000, 0, 0), pulse(13000, 0, 0), pulse(14000, 0, 13000), pulse(20000, 0, 13000), pulse(20000, 19000, 13000)],
     cids: [newCid(1, new Uint8Array(16)) < newCid(2, new Uint8Array(16)), newCid(0x123456789abc, new Uint8Array(16))],
     kept: unpack(pack(message)), junk: [unpack(null), unpack("{"), unpack("{}"), unpack('{"cid": 1, "session": "s", "text": "t"}')],

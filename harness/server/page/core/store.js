@@ -20,7 +20,7 @@ export const ENTRIES_MAX = 2_000;
 
 export function start() {
   return {
-    link: { state: "connecting", attempt: 0, until: null },
+    link: { state: "connecting", attempt: 0, until: null, why: "" },
     bots: [],
     known: false, // whether the list of bots has arrived
     limits: {},

@@ -53,12 +53,21 @@ export function botWork(bot) {
   return parts.join(", ");
 }
 
+const GOODBYES = {
+  restart: "The service restarts. ",
+  busy: "The service has too much to do. ",
+  refused: "The service refused the connection. ",
+};
+
 /** The connection in words. */
 export function connection(link, seconds) {
+  const attempt = `(attempt ${link.attempt})`;
   if (link.state === "online") return "Connected";
   if (link.attempt === 0) return "Connecting";
-  if (link.state === "connecting") return `Reconnecting (attempt ${link.attempt})`;
-  return `Reconnecting in ${seconds} s (attempt ${link.attempt})`;
+  if (link.state === "resuming") return `Connected again, catching up ${attempt}`;
+  if (link.state === "connecting") return `Reconnecting ${attempt}`;
+  if (link.state === "offline") return `This device is offline. Reconnecting in ${seconds} s ${attempt}`;
+  return `${GOODBYES[link.why] ?? ""}Reconnecting in ${seconds} s ${attempt}`;
 }
 
 /** The foot of a session in the list. */

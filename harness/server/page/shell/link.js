@@ -6,12 +6,13 @@
  * Why   a page must survive a restart of the service, a sleeping laptop and a pulled cable without a reload
  */
 
-import { delayMs, pulse } from "../core/backoff.js";
+import { delayMs, goodbye, proved, pulse } from "../core/backoff.js";
 
 const WELCOME_MAX_MS = 10_000;
 const TICK_MS = 2_000;
 const ACK_FRAMES = 32;
 const ACK_MS = 1_000;
+const ONLINE_MS = 1_000; // When a network comes back, all its pages hear of it at once.
 
 export class Link {
   #address;
@@ -25,6 +26,9 @@ export class Link {
   #helloBusy = false;
   #helloAgain = false;
   #heardAt = 0;
+  #welcomedAt = null;
+  #until = null;
+  #why = "";
   #pingedAt = 0;
   #seq = 0;
   #unacked = 0;
@@ -33,8 +37,8 @@ export class Link {
   constructor(address, hello, on) {
     [this.#address, this.#hello, this.#on] = [address, hello, on];
     setInterval(() => this.#tick(), TICK_MS);
-    addEventListener("online", () => this.wake());
-    addEventListener("offline", () => this.#ping());
+    addEventListener("online", () => setTimeout(() => this.wake(), Math.random() * ONLINE_MS));
+    addEventListener("offline", () => this.#socket === null ? this.#wait() : this.#ping());
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.wake());
     addEventListener("pagehide", () => this.#socket?.close());
     addEventListener("pageshow", (event) => event.persisted && this.wake());
@@ -72,13 +76,13 @@ export class Link {
   #open() {
     clearTimeout(this.#retry);
     this.#retry = 0;
-    this.#on.link({ state: "connecting", attempt: this.#attempt, until: null });
+    this.#tell("connecting");
     const socket = new WebSocket(this.#address);
     this.#socket = socket;
     this.#welcome = setTimeout(() => this.#lost(socket), WELCOME_MAX_MS);
     socket.addEventListener("open", () => this.#socket === socket && this.#sayHello());
     socket.addEventListener("message", (event) => this.#socket === socket && this.#heard(event.data));
-    socket.addEventListener("close", () => this.#lost(socket));
+    socket.addEventListener("close", (event) => this.#lost(socket, event.code));
   }
 
   #sayHello() {
@@ -87,6 +91,7 @@ export class Link {
     clearTimeout(this.#welcome);
     this.#welcome = setTimeout(() => this.#lost(this.#socket), WELCOME_MAX_MS);
     const wish = this.#hello();
+    if (this.#welcomedAt === null) this.#tell("resuming");
     this.#on.joining();
     this.send({ type: "hello", v: 1, merge: true, ...wish });
   }
@@ -107,11 +112,19 @@ export class Link {
 
   #welcomed(frame) {
     this.#answered();
-    this.#attempt = 0;
+    this.#welcomedAt ??= performance.now();
     const { last_seq } = this.#hello();
     this.#seq = frame.recovered ? last_seq : frame.head_seq ?? 0;
     this.#unacked = 0;
-    this.#on.link({ state: "online", attempt: 0, until: null });
+    this.#on.link({ state: "online", attempt: 0, until: null, why: "" });
+  }
+
+  #tell(state, until = null) {
+    this.#on.link({ state, attempt: this.#attempt, until, why: this.#why });
+  }
+
+  #wait() {
+    this.#tell(navigator.onLine ? "waiting" : "offline", this.#until);
   }
 
   #answered() {
@@ -138,16 +151,20 @@ export class Link {
     if (what === "dead") this.#lost(this.#socket);
   }
 
-  #lost(socket) {
+  #lost(socket, code = 0) {
     if (socket !== this.#socket || socket === null) return;
     this.#socket = null;
     socket.close();
     for (const timer of [this.#welcome, this.#ack]) clearTimeout(timer);
     this.#helloBusy = this.#helloAgain = false;
     this.#ack = this.#unacked = this.#heardAt = this.#pingedAt = 0;
-    const wait = delayMs(this.#attempt, Math.random());
+    if (proved(performance.now(), this.#welcomedAt)) this.#attempt = 0;
+    this.#welcomedAt = null;
+    this.#why = goodbye(code);
+    const wait = delayMs(this.#attempt, Math.random(), code, document.hidden);
     this.#attempt++;
-    this.#on.link({ state: "waiting", attempt: this.#attempt, until: Date.now() + wait });
+    this.#until = Date.now() + wait;
+    this.#wait();
     this.#retry = setTimeout(() => this.#open(), wait);
   }
 }

@@ -60,7 +60,7 @@ export function status(actions, say) {
     const lost = link.state !== "online" && (link.attempt > 0 || now - begun > FIRST_TRY_MS);
     attribute(get("strip"), "hidden", !lost);
     if (lost) text(get("strip-text"), `${words}. What you write is kept.`);
-    attribute(get("strip-now"), "hidden", link.state !== "waiting");
+    attribute(get("strip-now"), "hidden", !["waiting", "offline"].includes(link.state));
     const kind = lost ? "lost" : link.state === "online" ? "online" : spoken;
     if (spoken === "online" && kind === "lost") say.urgent("Connection lost. Reconnecting.");
     if (spoken === "lost" && kind === "online") say.polite("Connected again.");
