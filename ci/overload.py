@@ -232,7 +232,8 @@ def text() -> str:
     """Write both tables, and what they show."""
     return (
         f"Ten places, 50 ms each: {CAPACITY_PER_S:.0f} answers a second. For {BURST_S:.0f} seconds come\n"
-        f"{BURST:g} times as many; whoever has no answer after {PATIENCE_S:.0f} s is gone. Means of {len(SEEDS)} seeds.\n\n"
+        f"{BURST:g} times as many; whoever has no answer after {PATIENCE_S:.0f} s is gone.\n"
+        f"Means of {len(SEEDS)} seeds.\n\n"
         f"{table(1.0)}\n\n"
         f"The same queues, unchanged, before a bot that is {SLOWER:.0f} times slower: {CAPACITY_PER_S / SLOWER:.0f}\n"
         f"answers a second, and as many fewer people come.\n\n"

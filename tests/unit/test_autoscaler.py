@@ -108,7 +108,10 @@ def test_after_some_failures_in_a_row_there_is_one_fallback_and_it_only_grows() 
     assert numbers == [4] * 5, "a success in between starts the count again"
     decision = scaler.decide(5.0, 4, half)
     assert (decision.wanted, decision.reason) == (6, "fallback")
-    assert scaler.decide(6.0, 8, {}).wanted == 8, "fewer than there are it never wants"
+    idle: Mapping[str, PerBot | Whole] = {"load": PerBot([1.0] * 8)}
+    for readings in ({}, half, idle):
+        held = scaler.decide(6.0, 8, readings)
+        assert (held.wanted, held.reason) == (8, "missing-data"), "fewer than there are it never wants"
     grown = scaler.decide(7.0, 4, {"load": PerBot([25.0] * 4)})
     assert (grown.wanted, grown.reason) == (10, "above-target"), "what is known may want more"
     assert scaler.decide(8.0, 4, full).reason == "on-target"

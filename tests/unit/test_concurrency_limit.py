@@ -186,6 +186,12 @@ def test_between_the_bounds_it_stays() -> None:
     assert limit.limit == 21
 
 
+def test_a_limit_that_is_not_in_the_way_stays_though_there_is_no_queue() -> None:
+    limit = ConcurrencyLimit(SMALL)
+    assert [window(limit, 10.0 * number, 0.1, reached=False) for number in range(5)] == [None] * 5
+    assert limit.limit == 20
+
+
 def test_what_is_usual_falls_with_every_window_and_rises_only_where_no_queue_can_be() -> None:
     limit = ConcurrencyLimit(SMALL)
     window(limit, 0.0, 0.2)

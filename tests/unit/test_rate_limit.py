@@ -141,6 +141,16 @@ def test_full_buckets_are_forgotten_and_others_are_not() -> None:
     assert len(buckets) == 1
 
 
+@pytest.mark.parametrize("start", [0.0, 0.7, 1.4, 2.1, 2.8])
+def test_nobody_is_forgotten_before_the_bucket_is_full(start: float) -> None:
+    buckets = TokenBuckets(FIVE)
+    buckets.take(0.0, "other", 0.1)
+    buckets.take(start, "loud", 5.0)
+    for tenth in range(25):
+        buckets.take(start + tenth / 10, "other", 0.1)
+    assert buckets.take(start + 2.45, "loud", 5.0) > 0.0
+
+
 def test_a_clock_that_steps_back_forgets_nobody() -> None:
     buckets = TokenBuckets(FIVE)
     buckets.take(100.0, "a", 5.0)

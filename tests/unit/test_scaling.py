@@ -44,6 +44,8 @@ def wanted(target: float, current: int, reading: PerBot | Whole | None, toleranc
         pytest.param(100, [], 2, None, id="nobody is ready"),
         # Who is not ready counts as idle when growing, and not at all when shrinking.
         pytest.param(100, [300, 300], 2, 6, id="(300 + 300 + 0 + 0) / 4 is 1.5 of it: ceil(1.5 * 4)"),
+        pytest.param(100, [215, 215], 2, 4, id="430 / 4 is within the tolerance: with those who start it is enough"),
+        pytest.param(100, [215, 215, None, None], 0, 4, id="and so it is with those who are missing"),
         pytest.param(100, [150, 150], 2, 4, id="those who start will be enough"),
         pytest.param(100, [50, 50], 2, 1, id="when shrinking only the ready ones count"),
         pytest.param(100, [300, None], 2, 4, id="missing and not ready: 300 / 4 is below the target, nothing changes"),
