@@ -72,7 +72,7 @@ class Replay:
 
     def move(self, bot: str, line: Mapping[str, Any]) -> None:
         """Take one move; ``line`` is the object of a line, or would have been."""
-        standing = self.breakers.pop(bot, Standing())
+        standing = self.breakers.get(bot, Standing())
         if line.get("signal") == CONFIGURED:
             standing = replace(standing, seq=line["seq"], config_version=line["config_version"])
         else:
@@ -89,6 +89,7 @@ class Replay:
                 seq=line["seq"],
                 config_version=line.get("config_version", 1),
             )
+        self.breakers.pop(bot, None)  # To the end: the one that has not moved for longest stands first.
         self.breakers[bot] = standing
         if len(self.breakers) > BREAKERS_MAX:
             del self.breakers[next(iter(self.breakers))]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import orjson
@@ -135,6 +136,8 @@ async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Reco
     async with AsyncExitStack() as stack:
         breaker_log = opened(lambda: BreakerLog(plan.bot_logs), "--bot-logs")
         stack.callback(_close, breaker_log)
+        with suppress(OSError):  # A full disk: said with the first transition that fits.
+            breaker_log.begin(monotonic())
         journal = None
         if plan.journal is not None:
             path = plan.journal

@@ -292,7 +292,8 @@ class CircuitBreaker:
     @property
     def failures(self) -> int:
         """Failures in a row."""
-        return 0 if self._good else self._streak
+        self._flush()
+        return self._streak
 
     @property
     def in_flight(self) -> int:
@@ -371,8 +372,9 @@ class CircuitBreaker:
         if self._good:
             if self._state is not State.DISABLED:
                 self._window.succeed(self._good)
+                self._streak = 0
             self._totals[_SUCCESS] += self._good
-            self._streak = self._good = 0
+            self._good = 0
 
     # --- Judgement ----------------------------------------------------------------------------------------------------
     def _settle(self, permit: Permit, now: float, outcome: Outcome, took_s: float | None, retry_after_s: float) -> None:

@@ -10,11 +10,14 @@ import signal
 import sys
 import textwrap
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+
+from harness.core.events import BreakerMoved
 
 if TYPE_CHECKING:
     from tests.conftest import Served
@@ -63,10 +66,12 @@ def talked(chat: Served, bot: str, *texts: str) -> list[dict[str, Any]]:
 
 def transitions(chat: Served) -> list[tuple[int, str, str, str]]:
     lines = (chat.bot_logs / "circuit-breaker.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    assert all(
-        set(line) == {"ts", "mono", "seq", "bot", "from", "to", "cause", "failures", "cooldown_s"} for line in found
-    )
+    start, *found = [json.loads(line) for line in lines]
+    assert (start["record"], start["why"], start["breakers"]) == ("anchor", "start", {})
+    assert [line["line"] for line in found] == list(range(2, len(lines) + 1))
+    names = {"before": "from", "after": "to"}
+    told = {names.get(field.name, field.name) for field in fields(BreakerMoved)}
+    assert all(set(line) == {"ts", "mono", "line"} | told for line in found)
     return [(line["seq"], line["bot"], line["from"], line["to"]) for line in found]
 
 

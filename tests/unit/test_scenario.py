@@ -118,3 +118,10 @@ def test_refusals(change: dict[str, Any], said: str) -> None:
 def test_settings_refuse_what_cannot_work(value: float) -> None:
     with pytest.raises(ScenarioError, match="breaker_cooldown_s must be a number above 0"):
         Settings(breaker_cooldown_s=value)
+
+
+def test_shares_and_growth_have_their_own_limits() -> None:
+    with pytest.raises(ScenarioError, match="breaker_failure_rate is a share and must be at most 1"):
+        Settings(breaker_failure_rate=1.5)
+    with pytest.raises(ScenarioError, match="breaker_cooldown_growth must be at least 1"):
+        Settings(breaker_cooldown_growth=0.5)
