@@ -87,3 +87,9 @@ def test_the_breakers_that_are_kept_apart_are_bounded() -> None:
     told = replay(line(number, f"b{number}") for number in range(1, BREAKERS_MAX + 3))
     assert len(told.breakers) == BREAKERS_MAX
     assert "b1" not in told.breakers
+
+
+def test_an_anchor_reads_back_as_it_was_written() -> None:
+    told = replay([line(1, "a", author="ada"), line(2, "b", late_s=0.1)])
+    again = replay([json.dumps({"line": 3, "record": "anchor", "lost": 0, "breakers": told.anchor()})])
+    assert again.breakers == told.breakers
