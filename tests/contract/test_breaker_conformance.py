@@ -40,7 +40,7 @@ def test_there_are_at_least_25_scenarios_each_with_a_sentence_and_a_reason() -> 
 class Absent:
     """A breaker that is none: it calls."""
 
-    def make(self, plan: Plan) -> object:
+    def make(self, _plan: Plan) -> object:
         return object()
 
     def guard(self, _breaker: object, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +53,7 @@ class Absent:
 class Shut:
     """One that is always open, and refuses."""
 
-    def make(self, plan: Plan) -> object:
+    def make(self, _plan: Plan) -> object:
         return object()
 
     def guard(self, _breaker: object, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,9 +94,8 @@ def test_what_a_breaker_lacks_is_not_applicable_and_never_passed() -> None:
     reports = [play(Lacking(), scenario, kind) for scenario, kind in CASES]
     for report in reports:
         scenario = BY_NAME[report.scenario]
-        lacks = (report.kind is Kind.TASKS and not scenario.spares_nobody) or {"streams", "listener"} & {
-            *scenario.needs
-        }
+        no_tasks = report.kind is Kind.TASKS and not scenario.spares_nobody
+        lacks = no_tasks or {"streams", "listener"} & {*scenario.needs}
         assert (report.status is Status.NOT_APPLICABLE) == bool(lacks), report
         assert (report.evidence in Lacking.lacks.values()) == bool(lacks), report
 
