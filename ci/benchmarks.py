@@ -85,8 +85,8 @@ def page() -> Iterator[str]:
     """Write the page."""
     yield HEAD
     yield (
-        f"Measured with Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} "
-        f"cores; {ROUNDS} rounds.\n"
+        f"Measured with Python {platform.python_version()} on {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores; {ROUNDS} rounds.\n"
     )
     for title, words, cases in found():
         taken = measured(cases)
@@ -107,7 +107,7 @@ HEAD: Final = """\
 # Benchmarks
 
 What one call costs, ours in bold, beside other libraries in the same run: CPU time of the thread, in rounds in which
-every case has its turn. The least of the rounds is what the code costs; the median also tells what else the machine did.
+every case has its turn. The least of the rounds is what the code costs; the median tells what else the machine did.
 Compare within a table, not between runs: on a shared machine the same code differs by a tenth from run to run, and by
 twice from machine to machine. For a service with a hundred users none of these numbers decides anything; they are the
 noise floor of what is measured through them.

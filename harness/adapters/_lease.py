@@ -45,7 +45,7 @@ class Lease:
     @property
     def probe(self) -> bool:
         """Whether this is a probe that is still out."""
-        return self._admission is not None and self._admission.permit.probe
+        return self._admission is not None and self._admission[0].probe
 
     def belongs_to(self, guard: Guard) -> bool:
         """Whether this is a probe of ``guard`` that is still out."""
@@ -56,9 +56,9 @@ class Lease:
         if self._part_of is not None:
             self._part_of.renew()
         elif self._admission is not None:
-            now = self._guard._renew(self._admission.permit)  # noqa: SLF001  # guard and lease are halves of one thing
+            now = self._guard._renew(self._admission[0])  # noqa: SLF001  # guard and lease are halves of one thing
             if self._first_s is None:
-                self._first_s = now - self._admission.since
+                self._first_s = now - self._admission[2]
 
     def settle(self, outcome: Outcome = Outcome.SUCCESS, *, retry_after_s: float = 0.0) -> None:
         """Say how the call ended; only the first word counts."""

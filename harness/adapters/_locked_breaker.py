@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol, cast
 
 from harness.adapters._telling import Teller
 from harness.errors import BusyError, CircuitOpenError
 from harness.services.circuit_breaker import (
+    REFUSING,
     BreakerConfig,
     CircuitBreaker,
     Counts,
@@ -29,9 +30,10 @@ from harness.services.circuit_breaker import (
     Transition,
 )
 
-GOOD_MAX: Final = 500
-"""Good calls that are reported to the machine together, at most."""
+UNASKED_MAX: Final = 500
+"""Good calls, or refusals, that are reported to the machine together, at most."""
 _NEVER: Final = float("-inf")
+_SUCCESS: Final = Outcome.SUCCESS  # Bound once: this name is looked up on every call.
 
 
 class Limit(Protocol):
@@ -43,26 +45,25 @@ class Limit(Protocol):
     def settle(self, lease: Any, now: float, *, signal_s: float | None, dropped: bool) -> object:
         """Give it back, with the seconds to the first sign of an answer, or as dropped."""
 
+    def overdue(self, now: float) -> object:
+        """Take back the places that nobody gave back in time."""
 
-class Admission(NamedTuple):
-    """One call may be made."""
 
-    permit: Permit
-    place: Any | None
-    """Its place in the limit, if there is one."""
-    since: float
+Admission = tuple[Permit, Any | None, float]
+"""One call may be made: its permit, its place in the limit if there is one, and since when. A tuple, for its price."""
 
 
 class Era:
-    """Calls that went through unasked since the last change of state."""
+    """What was let through, or refused, unasked since the last change of state."""
 
-    __slots__ = ("calm_until", "flying", "good")
+    __slots__ = ("calm_until", "flying", "good", "open_until", "refused")
 
     def __init__(self) -> None:
-        """Not calm until somebody says so."""
-        self.calm_until = _NEVER
+        """Neither calm nor open until somebody says so."""
+        self.calm_until = self.open_until = _NEVER
         self.flying: dict[object, float] = {}
         self.good: list[None] = []
+        self.refused: list[None] = []
 
 
 class LockedBreaker:
@@ -138,25 +139,33 @@ class LockedBreaker:
 
     # --- calls, for guards and leases ---------------------------------------------------------------------------------
     def _enter(self) -> Admission:
-        """Ask the machine, then the limit; CircuitOpenError or BusyError."""
+        """Ask the machine, then the limit; CircuitOpenError or BusyError. While it is open nobody needs to be asked."""
+        era, now = self._era, self._clock()
+        if now < era.open_until:
+            era.refused.append(None)
+            if len(era.refused) > UNASKED_MAX:
+                self.tick()
+            raise CircuitOpenError(self.name, retry_after_s=era.open_until - now)
         place = None
         with self._lock:
-            now = self._begin()
-            machine, limit = self._machine, self._limit
+            now, machine, limit = self._begin(), self._machine, self._limit
             answer = machine.admit(now)
-            refused = isinstance(answer, Refusal)
-            if limit is not None and not refused:
+            if limit is not None and type(answer) is not Refusal:
                 place = limit.try_acquire(now)
                 if place is None:
-                    machine.settle(answer, now, Outcome.CANCELLED)  # type: ignore[arg-type]  # no Refusal: see above
-            self._publish(machine.drain())
+                    limit.overdue(now)
+                    place = limit.try_acquire(now)
+                if place is None:
+                    machine.settle(cast("Permit", answer), now, Outcome.CANCELLED)
+            if machine.moves or not self._fused:
+                self._publish(machine.drain())
         if self._teller.untold:
             self._teller.tell()
         if isinstance(answer, Refusal):
             raise CircuitOpenError(self.name, retry_after_s=answer.retry_after_s)
         if limit is not None and place is None:
             raise BusyError(self.name, retry_after_s=0.0)
-        return Admission(answer, place, now)
+        return answer, place, now
 
     def _leave(self, admission: Admission, outcome: Outcome, retry_after_s: float, first_s: float | None) -> None:
         """Settle a call with everybody who was asked; ``first_s``: seconds to the first sign of an answer."""
@@ -165,21 +174,18 @@ class LockedBreaker:
             now = self._begin()
             moves = self._machine.settle(permit, now, outcome, retry_after_s=retry_after_s)
             if place is not None and self._limit is not None:
-                good = outcome is Outcome.SUCCESS
+                good = outcome is _SUCCESS
                 signal_s = (now - since if first_s is None else first_s) if good else None
-                self._limit.settle(place, now, signal_s=signal_s, dropped=outcome is Outcome.THROTTLED)
+                self._limit.settle(place, now, signal_s=signal_s, dropped=not good and outcome is Outcome.THROTTLED)
             if self._record is not None:
-                self._write_down(outcome, now - since)
-            self._publish(moves)
+                try:
+                    self._record(outcome, now - since)
+                except Exception as error:  # noqa: BLE001  # a record is somebody else's code and changes no outcome
+                    self._teller.report("record", error)
+            if moves or not self._fused:
+                self._publish(moves)
         if self._teller.untold:
             self._teller.tell()
-
-    def _write_down(self, outcome: Outcome, took_s: float) -> None:
-        assert self._record is not None
-        try:
-            self._record(outcome, took_s)
-        except Exception as error:  # noqa: BLE001  # a record is somebody else's code and changes no outcome
-            self._teller.report("record", error)
 
     def _renew(self, permit: Permit) -> float:
         with self._lock:
@@ -193,34 +199,38 @@ class LockedBreaker:
     def _landed(self, era: Era, key: object, since: float) -> Admission | None:
         """Give an admission to a call that went through unasked; None if the state has changed since: it is late."""
         with self._lock:
-            now = self._begin()
+            self._publish(self._machine.tick(self._begin()))
             permit = self._adopted.pop(key, None)
-            if permit is None and era is self._era and era.flying.pop(key, None) is not None:
-                (permit,) = self._machine.catch_up(now, 0, [since])
-            self._publish(self._machine.drain())
-        self._teller.tell()
-        return None if permit is None else Admission(permit, None, since)
+        if self._teller.untold:
+            self._teller.tell()
+        # In neither: the era ended between its two steps, in another thread. Nobody knows of it, so nobody is told.
+        era.flying.pop(key, None)
+        return None if permit is None else (permit, None, since)
 
     # --- with the lock held -------------------------------------------------------------------------------------------
     def _begin(self) -> float:
-        """Report to the machine what went through unasked; give the time."""
+        """Report to the machine what was done unasked; give the time."""
         now, era = self._clock(), self._era
-        if era.good or era.flying:
-            good = len(era.good)
-            del era.good[:good]
+        if era.good or era.flying or era.refused:
+            good, refused = len(era.good), len(era.refused)
+            del era.good[:good], era.refused[:refused]
             began = []
             while era.flying:
                 began.append(era.flying.popitem())
             began.reverse()
-            permits = self._machine.catch_up(now, good, [since for _, since in began])
+            since = [since for _, since in began]
+            permits = self._machine.catch_up(now, good=good, refused=refused, since=since)
             self._adopted.update(zip((key for key, _ in began), permits, strict=True))
         return now
 
     def _publish(self, moves: tuple[Transition, ...]) -> None:
-        """Say until when calls may go through unasked; after a change of state those before it are late."""
+        """Say until when nobody needs to be asked; after a change of state the calls from before it are late."""
+        machine = self._machine
         if moves:
-            self._era.calm_until = _NEVER
+            self._era.calm_until = self._era.open_until = _NEVER
             self._era = Era()
             self._teller.note(moves)
+            if machine.state in REFUSING:
+                self._era.open_until = machine.wake_at() or _NEVER
         if not self._fused:
-            self._era.calm_until = self._machine.calm_until
+            self._era.calm_until = machine.calm_until

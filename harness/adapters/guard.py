@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from harness.adapters._guarded_streams import guarded_async_generator, guarded_generator
 from harness.adapters._lease import PROBES, Lease, Verdict
-from harness.adapters._locked_breaker import GOOD_MAX, Limit, LockedBreaker
+from harness.adapters._locked_breaker import UNASKED_MAX, Limit, LockedBreaker
 from harness.services.circuit_breaker import BreakerConfig, Outcome, Transition
 
 __all__ = ["Guard", "Lease", "Limit", "Verdict"]
@@ -121,7 +121,7 @@ class Guard(LockedBreaker):
                 and era.flying.pop(key, None) is not None
             ):
                 era.good.append(None)
-                if len(era.good) > GOOD_MAX:
+                if len(era.good) > UNASKED_MAX:
                     self.tick()
                 return result
         except BaseException as error:
@@ -139,7 +139,7 @@ class Guard(LockedBreaker):
             result = await function(*args, **kwargs)
             if self._clock() < era.calm_until and era.flying.pop(key, None) is not None:
                 era.good.append(None)
-                if len(era.good) > GOOD_MAX:
+                if len(era.good) > UNASKED_MAX:
                     self.tick()
                 return result
         except BaseException as error:
@@ -149,16 +149,22 @@ class Guard(LockedBreaker):
         return result
 
     def _call_leased(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        lease = self.admit()
-        if lease.probe:
-            with lease:
+        if PROBES.get():  # It may be part of one.
+            with self.admit() as lease:
+                return self._returned(lease, function(*args, **kwargs))
+        admission = self._enter()
+        if admission[0].probe:
+            with Lease(self, admission) as lease:
                 return self._returned(lease, function(*args, **kwargs))
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            lease.failed(error)
+            Lease(self, admission).failed(error)
             raise
-        return self._returned(lease, result)
+        if self._judge_result is None and type(result) is not CoroutineType:
+            self._leave(admission, Outcome.SUCCESS, 0.0, None)
+            return result
+        return self._returned(Lease(self, admission), result)
 
     async def _acall_leased(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with self.admit() as lease:

@@ -209,15 +209,20 @@ class CircuitBreaker:
         """
         return self._calm_until
 
-    def catch_up(self, now: float, good: int, since: Iterable[float] = ()) -> list[Permit]:
-        """Report what went through unasked while it was calm: so many good calls, and those under way since when.
+    def catch_up(self, now: float, *, good: int = 0, refused: int = 0, since: Iterable[float] = ()) -> list[Permit]:
+        """Report what a shell did unasked: so many good calls, so many refusals, and calls under way since when.
 
-        Gives a permit for each of the latter. ValueError for a number below 0, or a time that is no number.
+        Good calls and those under way while it was calm, refusals while it was open. Gives a permit for each call that
+        is under way. ValueError for a number below 0, or a time that is no number; nothing changed.
         """
         began = [min(moment, now) for moment in since]
-        if good < 0 or not all(map(math.isfinite, (now, *began))):
-            raise ValueError(f"good must be at least 0 and times must be finite, got {good}, {now} and {began}")
+        if min(good, refused) < 0 or not all(map(math.isfinite, (now, *began))):
+            raise ValueError(
+                f"no number may be below 0 and times must be finite, got {good}, {refused}, {now}, {began}"
+            )
         self._good += good
+        if refused:
+            self._totals["refused"] += refused
         permits = []
         for moment in began:
             permit = Permit()

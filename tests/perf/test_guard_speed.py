@@ -64,7 +64,9 @@ def test_a_closed_guard_costs_what_the_cheapest_breaker_costs_and_a_fifth_of_the
     assert found["interlock-cb"] <= 1 / 5
 
 
-def test_the_fused_guard_costs_less_than_a_stack_around_the_cheapest_breaker(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_fused_guard_costs_less_than_a_stack_around_the_cheapest_breaker(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     stack = "circuitbreaker + semaphore + prometheus"
     share = ratios(FUSED, "**fused guard**", stack)[stack]
     with capsys.disabled():
