@@ -18,13 +18,36 @@ FILES = sorted(path for folder in ("harness", "fake_bots") for path in (ROOT / f
 TREE = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, HarnessError)]
 LOOKS_LIKE_ERROR = re.compile(r"(Error|Exception|Interrupt|Warning|ExceptionGroup)$")
 # An error that is not of the tree, by file and name, with the reason.
-OUTSIDE: dict[tuple[str, str], str] = {}
+OUTSIDE: dict[tuple[str, str], str] = {
+    (
+        "harness/conformance/values.py",
+        "BrokenRequirementError",
+    ): "a failed check, as in a test; it never leaves the suite",
+    ("harness/conformance/values.py", "NotApplicableError"): "ends a scenario early; it never leaves the suite",
+    ("harness/conformance/stage.py", "DownstreamError"): "what somebody's dependency raises: no breaker may know it",
+    ("harness/conformance/scenarios/hooks.py", "HookError"): "what somebody's hook raises: no breaker may know it",
+}
 # Who may catch every Exception, by file and function, with the reason.
 BROAD: dict[tuple[str, str], str] = {
     ("harness/adapters/retry.py", "run"): "every failure is judged by Recovery, and raised again unless it is retried",
     ("harness/adapters/retry.py", "run_async"): "the same, with await",
     ("harness/adapters/durable.py", "write"): "takes the draft away, then the same error goes on",
     ("harness/adapters/backups.py", "prove"): "takes the copy away, then the same error goes on",
+    ("harness/adapters/guard.py", "_call"): "every failure of guarded code is settled, then goes on as it is",
+    ("harness/adapters/guard.py", "_acall"): "the same, with await",
+    ("harness/adapters/guard.py", "_call_leased"): "the same, with the lock",
+    ("harness/adapters/_guarded_streams.py", "stream"): "the same, for generators",
+    ("harness/adapters/_guarded_streams.py", "_alive"): "what is thrown into a generator is handed on to the inner one",
+    ("harness/adapters/_lease.py", "_judged"): "a judge is somebody else's code; it is counted and logged",
+    ("harness/adapters/_locked_breaker.py", "_leave"): "a record is somebody else's code; it is counted and logged",
+    ("harness/adapters/_telling.py", "tell"): "a listener is somebody else's code; it is counted and logged",
+    ("harness/conformance/running.py", "_judged"): "whatever a breaker raises is evidence against it",
+    ("harness/conformance/stage.py", "retry_after_s"): "the same, of an attribute of its refusal",
+    ("harness/conformance/tasks.py", "_run"): "whatever a caller gets is what is judged",
+    ("harness/conformance/tasks.py", "stream"): "the same, of a stream",
+    ("harness/conformance/threads.py", "run"): "the same, in a thread",
+    ("harness/conformance/threads.py", "_fly"): "the same, of a call that was held",
+    ("harness/conformance/threads.py", "stream"): "the same, of a stream",
     ("harness/drivers/_carrying.py", "carry_out"): "a driver's bug costs its own case; its traceback is kept",
 }
 NEVER_RETRIED = {Kind.PERMANENT, Kind.BUG}
