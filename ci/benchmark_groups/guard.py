@@ -40,8 +40,8 @@ def groups() -> list[tuple[str, str, Mapping[str, Case]]]:
 
 FUSED = (
     "The fused guard with our concurrency limit and a latency histogram; against it the cheapest and the most correct "
-    "peer, each with a `BoundedSemaphore` and a `prometheus_client` histogram around it: a fixed limit, not an adaptive "
-    "one, and, around circuitbreaker, a breaker that takes no lock and reads no clock."
+    "peer, each with a `BoundedSemaphore` and a `prometheus_client` histogram around it: a fixed limit, not an "
+    "adaptive one, and, around circuitbreaker, a breaker that takes no lock and reads no clock."
 )
 
 

@@ -255,6 +255,7 @@ def test_closing_early_closes_the_inner_generator_and_proves_nothing(guard: Guar
         stream = guard(async_numbers)()
         await anext(stream)
         await stream.aclose()
+        assert closed[-1] == "async", "at once, not when the event loop ends"
 
     stream = guard(numbers)()
     next(stream)
@@ -563,6 +564,21 @@ def test_calls_that_went_through_unasked_are_counted_and_seen_in_flight(clock: C
     assert guard.totals() == {Outcome.SUCCESS: 2, "late success": 4}
 
 
+def test_the_oldest_call_in_flight_is_the_first_to_be_slow(clock: Clock) -> None:
+    guard = Guard("g", BreakerConfig(slow_s=10), clock=clock)
+    guard.tick()
+    flights = []
+    for _ in range(3):
+        flights.append(guard.acall(_held))
+        flights[-1].send(None)
+        clock.now += 4
+    assert guard.counts().hung == 1, "12, 8 and 4 s under way"
+    clock.now += 3
+    assert guard.counts().hung == 2
+    for flight in flights:
+        flight.close()
+
+
 def test_calm_ends_by_itself_and_begins_again(clock: Clock) -> None:
     moves: list[Transition] = []
     guard = Guard("g", BreakerConfig(calls_min=1, slow_rate=0.5, slow_s=10), clock=clock, listener=moves.append)
@@ -621,6 +637,7 @@ def test_a_call_of_an_era_that_ended_in_between_is_late_and_nobody_is_told(guard
     trip(guard)
     key = object()
     old.flying[key] = clock.now  # What another thread does that was stopped between its two steps.
+    assert not clock.now < old.calm_until, "nobody goes on through an era that has ended"
     assert guard._landed(old, key, clock.now) is None
     assert not old.flying
 
