@@ -54,13 +54,10 @@ class Steps:
 
     def cut(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Cut a window into steps; what is not there is left out."""
-        at, last, oldest = max(0, first), min(last, self.head), self.reach(MINUTES)
+        at, last = max(0, first), min(last, self.head)
         while at <= last:
-            tier = SECONDS
-            if self._whole(HOURS, at, last) and (at < oldest or self.has(HOURS, at)):
-                tier = HOURS
-            elif self._whole(MINUTES, at, last):
-                tier = MINUTES
+            # A closed hour is there if one of its minutes was, and a closed minute if one of its seconds was.
+            tier = next((tier for tier in (HOURS, MINUTES) if self._whole(tier, at, last)), SECONDS)
             if self.has(tier, at):
                 yield tier, at
             at += STEPS_S[tier]

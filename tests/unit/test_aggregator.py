@@ -216,6 +216,26 @@ def test_a_gap_lowers_the_coverage_and_nothing_else() -> None:
     assert ask(aggregator, QUEUE, "last", 10, START + 99) is None
 
 
+def test_one_missed_second_is_noted() -> None:
+    aggregator = Aggregator()
+    aggregator.tick(START, [])
+    aggregator.tick(START + 2, [])
+    assert aggregator.late == 1
+
+
+def test_a_counter_that_comes_back_starts_at_zero_however_high_it_is() -> None:
+    aggregator = Aggregator()
+    for at, value in ((0, 5.0), (1, None), (2, 7.0), (3, 7.0)):
+        aggregator.tick(START + at, [] if value is None else one(TURNS, value))
+    assert ask(aggregator, TURNS, "increase", 60, START + 3) == Observation(12.0, 12.0, 3 / 60)
+
+
+def test_a_window_one_second_longer_than_the_seconds_begins_at_its_minute() -> None:
+    aggregator = filled(400, AggregatorConfig(seconds_kept=120))
+    assert ask(aggregator, QUEUE, "min", 120, START + 399) == Observation(280.0, 120.0, 1.0)
+    assert ask(aggregator, QUEUE, "min", 121, START + 399) == Observation(240.0, 160.0, 1.0)
+
+
 def test_a_tick_late_in_its_second_is_noted() -> None:
     aggregator = Aggregator()
     aggregator.tick(START + 0.9, [])
