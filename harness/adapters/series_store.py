@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -194,14 +194,16 @@ class SeriesStore:
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         with self._lock, self._saying(), closing(self._connection.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
+            whole = False
             try:
                 yield cursor
                 cursor.execute("COMMIT")
-            except BaseException:
-                self._ids.clear()  # Those of this transaction are not there.
+                whole = True
+            finally:
+                if not whole:
+                    self._ids.clear()  # Those of this transaction are not there.
                 if self._connection.in_transaction:
                     cursor.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _saying(self) -> Iterator[None]:
@@ -235,8 +237,9 @@ class SeriesStore:
             raise StoreError(f"{self.path}: no history: {newer}")
 
     def _opened(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_MAX_S, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as stack:
+            connection = sqlite3.connect(self.path, timeout=BUSY_MAX_S, isolation_level=None, check_same_thread=False)
+            stack.callback(connection.close)
             connection.execute("PRAGMA journal_mode = WAL")
             # A power cut may cost the last minutes, never the file; an fsync a minute more would buy nothing else.
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -245,9 +248,7 @@ class SeriesStore:
             if version == 0:
                 connection.executescript(_SCHEMA)
             connection.execute("SELECT count(*) FROM series").fetchone()  # Damage here is to be found now.
-        except BaseException:
-            connection.close()
-            raise
+            stack.pop_all()
         return connection
 
 
