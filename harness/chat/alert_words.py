@@ -33,8 +33,9 @@ def rest(rule: AlertRule, verdict: Verdict | None) -> str:
     if verdict.seen == 0:
         return "There is nothing to measure yet."
     if verdict.worst is None:
-        least = f" (fewer than {rule.min_count:g} in {span(rule.of.window_s)})" if rule.min_count else ""
-        return f"There is too little to judge by{least}."
+        events = f"{rule.min_count:g} events and " if rule.min_count else ""
+        history = span(rule.coverage_min * rule.of.window_s)
+        return f"There is too little to judge by yet: it takes {events}{history} of history."
     return f"{number(verdict.worst)} is not {SAID[rule.op]} {number(rule.threshold)}."
 
 

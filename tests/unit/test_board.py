@@ -216,7 +216,7 @@ def test_why_an_alert_is_where_it_is(alert: Alert, words: str) -> None:
     [
         (None, "It has not been looked at yet."),
         (Verdict("lag", 0, 0, None), "There is nothing to measure yet."),
-        (Verdict("lag", 2, 2, None), "There is too little to judge by (fewer than 20 in 5 min)."),
+        (Verdict("lag", 2, 2, None), "There is too little to judge by yet: it takes 20 events and 2.5 min of history."),
         (Verdict("lag", 2, 0, 0.02), "0.02 is not above 0.25."),
     ],
 )
@@ -225,6 +225,5 @@ def test_why_a_rule_is_at_rest(verdict: Verdict | None, words: str) -> None:
 
 
 def test_without_a_minimum_the_words_name_none() -> None:
-    assert (
-        alert_words.rest(replace(RULE, min_count=0), Verdict("lag", 1, 1, None)) == "There is too little to judge by."
-    )
+    words = "There is too little to judge by yet: it takes 2.5 min of history."
+    assert alert_words.rest(replace(RULE, min_count=0), Verdict("lag", 1, 1, None)) == words

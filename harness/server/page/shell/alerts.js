@@ -25,9 +25,9 @@ export function showAlerts(answer) {
 
 function summed(rules, active, firing) {
   const blind = rules.filter((rule) => rule.state === "no-data").length;
-  const watched = `${rules.length} ${rules.length === 1 ? "rule is" : "rules are"} watched${blind ? `, ${blind} without data so far` : ""}.`;
+  const watched = `${rules.length} ${rules.length === 1 ? "rule is" : "rules are"} watched${blind ? `; ${blind} cannot be judged for lack of data` : ""}.`;
   if (!rules.length) return "No rules are watched.";
-  if (!active) return `Nothing is wrong. ${watched}`;
+  if (!active) return `No alert. ${watched}`;
   return firing ? `${firing} firing${active > firing ? `, ${active - firing} more to be seen` : ""}. ${watched}` : `Nothing fires; ${active} to be seen. ${watched}`;
 }
 
