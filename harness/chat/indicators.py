@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness.core.alert_rule import AlertRule
-from harness.core.indicator import AGE, Indicator
+from harness.core.indicator import Indicator
 from harness.core.series import Labels, Observation
 from harness.services.aggregator import Aggregator
 from harness.services.alerts import Observations
@@ -22,9 +22,6 @@ PACE = 60.0
 
 def ask(aggregator: Aggregator, of: Indicator, now: float) -> Mapping[Labels, Observation]:
     """Ask for one indicator; label sets without data are not in the answer."""
-    if of.agg == AGE:
-        seen = aggregator.query(of.metric, of.match, "last", of.window_s, now, unless=of.unless)
-        return {labels: Observation(now - one.value, one.n, one.coverage) for labels, one in seen.items()}
     if of.over is None:
         return aggregator.query(of.metric, of.match, of.agg, of.window_s, now, unless=of.unless, by=of.by)
     over = of.over

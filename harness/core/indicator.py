@@ -28,8 +28,6 @@ COUNTED: Final = ("rate", "increase")
 SEEN: Final = ("last", "min", "max", "avg")
 """What is asked of gauges."""
 RATIO: Final = "ratio"
-AGE: Final = "age"
-"""Of a gauge that holds a moment in Unix seconds: how long ago that was."""
 PERCENTILE: Final = re.compile(r"p([1-9][0-9]?)")
 METRIC: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 WINDOW_S_MAX: Final = 30 * 86_400.0
@@ -63,7 +61,7 @@ class Indicator:
     unless: Match = field(default_factory=dict)
     """A label -> the values that do not count."""
     agg: str = "last"
-    """rate (per second), increase, ratio of counters; last, min, max, avg, age of a gauge; p1 to p99 of a histogram."""
+    """rate (per second), increase, ratio of counters; last, min, max, avg of a gauge; p1 to p99 of a histogram."""
     window_s: float = 60.0
     """Seconds that are looked back."""
     by: tuple[str, ...] | None = None
@@ -74,8 +72,8 @@ class Indicator:
     def __post_init__(self) -> None:
         """Refuse what cannot mean anything."""
         check_selector(self.metric, self.match, self.unless)
-        if self.agg not in (*COUNTED, *SEEN, RATIO, AGE) and PERCENTILE.fullmatch(self.agg) is None:
-            known = ", ".join((*COUNTED, *SEEN, RATIO, AGE))
+        if self.agg not in (*COUNTED, *SEEN, RATIO) and PERCENTILE.fullmatch(self.agg) is None:
+            known = ", ".join((*COUNTED, *SEEN, RATIO))
             raise ScenarioError(f"agg: {self.agg!r} is not known: choose one of {known}, or p50 to p99")
         if not (isfinite(self.window_s) and 1.0 <= self.window_s <= WINDOW_S_MAX):
             raise ScenarioError(f"window_s: must be from 1 to {WINDOW_S_MAX:g} seconds, got {self.window_s}")
@@ -84,8 +82,8 @@ class Indicator:
             raise ScenarioError(f"over: {said}")
         if self.agg == RATIO and self.by is None:
             raise ScenarioError("by: a ratio needs the labels that both sides share ([] for one number in all)")
-        if self.agg in ("avg", AGE) and self.by is not None:
-            raise ScenarioError(f"by: {self.agg} cannot be taken of a group: leave `by` out, or take last, min or max")
+        if self.agg == "avg" and self.by is not None:
+            raise ScenarioError("by: an average of averages is none: leave `by` out, or take last, min or max")
         for label in self.by or ():
             if METRIC.fullmatch(label) is None:
                 raise ScenarioError(f"by: {label!r} is no name of a label")

@@ -15,7 +15,7 @@ import json
 import re
 from typing import Final
 
-from harness.core.indicator import AGE, RATIO, Indicator, Match
+from harness.core.indicator import RATIO, Indicator, Match
 
 _ACROSS: Final = {"min": "min", "max": "max"}
 _OVER_TIME: Final = {"min": "min_over_time", "max": "max_over_time", "avg": "avg_over_time"}
@@ -38,8 +38,6 @@ def promql(of: Indicator) -> str:
         return f"histogram_quantile({of.percentile / 100:g}, {kept})"
     if of.agg in ("rate", "increase"):
         inner = f"{of.agg}({chosen}[{window}])"
-    elif of.agg == AGE:
-        inner = f"time() - {chosen}"
     else:
         inner = f"{_OVER_TIME[of.agg]}({chosen}[{window}])" if of.agg in _OVER_TIME else chosen
     return inner if of.by is None else _grouped(_ACROSS.get(of.agg, "sum"), of.by, inner)

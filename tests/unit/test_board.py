@@ -62,13 +62,6 @@ class TestAsking:
         assert ask(service(), rate, T0 + 59)[()].value == pytest.approx(4.0)
         assert ask(service(), Indicator(metric="chat_sockets"), T0 + 59) == {}
 
-    def test_an_age_is_the_time_since_the_moment_that_a_gauge_holds(self) -> None:
-        registry, aggregator = Registry([LAG]), Aggregator()
-        registry.gauge("chat_loop_lag_seconds").set(T0 - 90.0)
-        aggregator.tick(T0, registry.collect())
-        age = Indicator(metric="chat_loop_lag_seconds", agg="age", window_s=10)
-        assert ask(aggregator, age, T0 + 0.5)[()].value == 90.5
-
     def test_a_long_window_is_asked_for_more_rarely(self) -> None:
         aggregator = service()
         short = AlertRule(

@@ -40,7 +40,6 @@ LAG = Indicator(metric="lag_seconds", window_s=90)
             "min by (bot) (min_over_time(lag_seconds[90s]))",
             "sum by (bot) (count_over_time(lag_seconds[90s]))",
         ),
-        (replace(LAG, agg="age"), "time() - lag_seconds", "count_over_time(lag_seconds[90s])"),
         (replace(LAG, by=()), "sum(lag_seconds)", "sum(count_over_time(lag_seconds[90s]))"),
         (
             Indicator(metric="x_total", match={"bot": ("a",)}, agg="rate", window_s=60),
@@ -135,9 +134,9 @@ SECONDS = st.integers(0, 100_000).map(lambda ms: ms / 1000)
 
 @st.composite
 def any_rule(draw: st.DrawFn) -> AlertRule:
-    agg = draw(st.sampled_from(["rate", "increase", "last", "min", "max", "avg", "age", "p1", "p99", "ratio"]))
+    agg = draw(st.sampled_from(["rate", "increase", "last", "min", "max", "avg", "p1", "p99", "ratio"]))
     by = draw(st.none() | st.lists(NAMES, unique=True, max_size=2).map(tuple))
-    changes: dict[str, Any] = {"by": None if agg in ("avg", "age") else by}
+    changes: dict[str, Any] = {"by": None if agg == "avg" else by}
     if agg == "ratio":
         changes = {"by": by or (), "over": Selector(metric="y_total", match=draw(MATCH), unless=draw(MATCH))}
     return AlertRule(
