@@ -33,9 +33,9 @@ LOST_MAX: Final = 0.5
 class LoopWatch:
     """The thread, and what it has seen."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, told_after_s: float = TOLD_AFTER_S) -> None:
         """Watch ``loop``, which must be the running one."""
-        self._loop = loop
+        self._loop, self._told_after_s = loop, told_after_s
         self._worst = array("d", bytes(8 * KEPT_S))
         """The worst lag of each of the last seconds, by the second it ended in. All of its memory, from the start."""
         self._marks = array("q", [-1] * KEPT_S)
@@ -81,7 +81,7 @@ class LoopWatch:
             self._answered.clear()
             with suppress(RuntimeError):  # The loop is closed: so will this be.
                 self._loop.call_soon_threadsafe(self._answered.set)
-            if not self._answered.wait(TOLD_AFTER_S):
+            if not self._answered.wait(self._told_after_s):
                 self._tell()
                 self._answered.wait()
             self._note(max(0.0, monotonic() - self._due))

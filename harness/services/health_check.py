@@ -129,6 +129,8 @@ class HealthCheck:
         observations = check.take(Observation(at, level, observed, unit, output[:OUTPUT_CHARS_MAX]))
         if observations:
             moves.append(self._moved(check, before, observations))
+        if not self._started and check.config.required:
+            self._started = self.ready(at)[0]  # Now, and not when somebody happens to ask.
         return tuple(moves)
 
     def tick(self, now: float) -> tuple[HealthMoved, ...]:
@@ -180,10 +182,7 @@ class HealthCheck:
 
     def startup(self, now: float) -> tuple[bool, str]:
         """Whether everything that is required was there once; if not, what is missing. It stays true from then on."""
-        if self._started:
-            return True, ""
-        self._started, why = self.ready(now)
-        return self._started, why
+        return (True, "") if self._started else self.ready(now)
 
     def _get(self, key: str) -> Check:
         check = self._checks.get(key)
