@@ -37,6 +37,7 @@ from harness.services.recovery import Policy, RecoveryConfig
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 _FIELDS: Final = re.compile(r"<!-- fields of ([\w.]+) -->.*?<!-- end of fields -->", re.DOTALL)
+_ROWS: Final = re.compile(r"<!-- rows of ([\w.]+) -->.*?<!-- end of rows -->", re.DOTALL)
 MADE: Final = "<!-- Written by ci/reference.py: change the code, then run `.venv/bin/python ci/reference.py`. -->\n"
 
 
@@ -62,9 +63,12 @@ def pages() -> dict[str, str]:
 
 
 def _filled() -> dict[str, str]:
-    """Fill the tables of fields in pages that are written by hand: ``<!-- fields of harness.core.x.Y -->``."""
+    """Fill the tables in pages that are written by hand.
+
+    ``<!-- fields of harness.core.x.Y -->`` lists the fields of a class, ``<!-- rows of harness.core.x.YS -->`` values.
+    """
     texts = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.md")}
-    return {name: _FIELDS.sub(_fields, text) for name, text in texts.items() if _FIELDS.search(text)}
+    return {name: _ROWS.sub(_rows, _FIELDS.sub(_fields, text)) for name, text in texts.items() if _FIELDS.search(text)}
 
 
 def _fields(found: re.Match[str]) -> str:
@@ -77,6 +81,15 @@ def _fields(found: re.Match[str]) -> str:
     return (
         f"<!-- fields of {found[1]} -->\n| field | default | meaning |\n|---|---|---|\n{rows}\n<!-- end of fields -->"
     )
+
+
+def _rows(found: re.Match[str]) -> str:
+    module, _, name = found[1].rpartition(".")
+    values = getattr(importlib.import_module(module), name)
+    names = [field.name for field in fields(values[0])]
+    rows = "\n".join(f"| {' | '.join(_cell(str(getattr(value, name))) for name in names)} |" for value in values)
+    head = f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+    return f"<!-- rows of {found[1]} -->\n{head}\n{rows}\n<!-- end of rows -->"
 
 
 def _now(name: str) -> str:

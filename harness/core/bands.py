@@ -31,9 +31,13 @@ class BandsConfig:
     """Where the levels begin and end (points of 100), and how long it takes to believe it."""
 
     degraded_below: float = 65.0
+    """Good ends below this."""
     degraded_until: float = 75.0
+    """Good begins again from here."""
     critical_below: float = 35.0
+    """Critical begins below this."""
     critical_until: float = 50.0
+    """Critical ends from here."""
     bad_evaluations: int = 2
     """Evaluations in a row that must agree before it gets worse."""
     good_evaluations: int = 3
@@ -44,6 +48,7 @@ class BandsConfig:
     """So many changes within the window are flapping: the last one, if it is for the better, is not made. Steps in one
     direction count as one: good, degraded, critical and all the way back is one incident, not four changes."""
     flap_window_s: float = 600.0
+    """Seconds for which a change counts."""
 
     def __post_init__(self) -> None:
         """Refuse bands that overlap and counts that never come true."""

@@ -24,6 +24,7 @@ class CheckConfig:
     """One thing that is observed, such as "store:write", or "bot:process" of the instance "echo"."""
 
     name: str
+    """What is looked at."""
     instance: str = ""
     """Which one, if there are several of a kind."""
     required: bool

@@ -35,6 +35,7 @@ class Feature:
     """Something that the service can do without."""
 
     name: str
+    """What ``enabled`` is asked for."""
     criticality: str | int
     """essential, important, optional, or a number from 0 to 100 (essential)."""
     in_maintenance: bool = False
@@ -61,7 +62,9 @@ class DegradationConfig:
     """The ladder, and how fast it is climbed. Features of one criticality are one step."""
 
     features: Sequence[Feature]
+    """Everything that can be switched off."""
     kept_from: Mapping[Level, int] = field(default_factory=lambda: KEPT_FROM)
+    """How critical a feature must be to stay on: by default 0 when good, 50 when degraded, 100 when critical."""
     off_every_s: float = 5.0
     """Between two steps down, so that the first one can help; a critical level does not wait."""
     on_every_s: float = 30.0

@@ -28,6 +28,7 @@ class ScoreConfig:
     """What is scored, and how it is smoothed."""
 
     components: Sequence[Component] = COMPONENTS
+    """The parts of the whole, with their weights."""
     tau_s: float = 15.0
     """An observation this old counts 37 % of a new one."""
     stale_after_s: float = 30.0
@@ -47,7 +48,9 @@ class ScoreConfig:
     forecast_min: float = 10.0
     """A threshold that the trend reaches within so many minutes is an alert."""
     bands: BandsConfig = field(default_factory=BandsConfig)
+    """Where the levels begin and end."""
     trend: TrendConfig = field(default_factory=TrendConfig)
+    """How far back the trend looks, and how sure it is."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be scored."""

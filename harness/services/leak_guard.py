@@ -38,6 +38,7 @@ class Watch:
     """One count that is watched."""
 
     name: str
+    """What is counted."""
     growth_min: float = 16.0
     """Growth over a window that is worth a word; less is what a busy service breathes."""
     share_min: float = 0.10
@@ -70,6 +71,7 @@ class LeakGuardConfig:
     spans_s: tuple[float, ...] = (30.0, 240.0, 1_920.0)
     """One window each: the lowest count of so many seconds is one point."""
     points: int = 24
+    """Points that a window holds."""
     points_min: int = 12
     """With fewer there is no judgement."""
     warm_up_s: float = 120.0
@@ -81,6 +83,7 @@ class LeakGuardConfig:
     critical_s: float = HOUR_S
     """A limit that will be reached within so many seconds makes a leak critical."""
     names_max: int = 256
+    """Counts that may be watched at once."""
 
     def __post_init__(self) -> None:
         """Refuse a guard that could never see anything."""
