@@ -243,7 +243,8 @@ def _texts(cls: type[Any]) -> dict[str, str]:
 def _default(field: Field[Any]) -> str:
     if field.default is MISSING and field.default_factory is MISSING:
         return "needed"
-    if field.name in HEADS and not isinstance(field.default, int):  # The limit `bots` is a number, the cast is not.
+    made = field.default_factory() if field.default_factory is not MISSING else None
+    if made or (field.name in HEADS and not isinstance(field.default, int)):  # The limit `bots` is a number.
         return "see below"
     value = field.default if field.default is not MISSING else None
     if isinstance(value, tuple):

@@ -22,7 +22,9 @@ class TrendConfig:
     every_s: float = 10.0
     """Values closer together than this are left out: neighbours that were smoothed prove nothing."""
     points: int = 30
+    """Values that are looked at."""
     points_min: int = 8
+    """With fewer there is no trend."""
     confidence_min: float = 0.95
     """Below this the direction is "steady"."""
 

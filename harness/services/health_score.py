@@ -27,7 +27,7 @@ from harness.core.trend import Trend, TrendConfig, TrendWatch
 class ScoreConfig:
     """What is scored, and how it is smoothed."""
 
-    components: Sequence[Component] = COMPONENTS
+    components: Sequence[Component] = field(default_factory=lambda: COMPONENTS)
     """The parts of the whole, with their weights."""
     tau_s: float = 15.0
     """An observation this old counts 37 % of a new one."""

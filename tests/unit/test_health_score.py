@@ -105,6 +105,11 @@ def test_a_share_moves_the_score_only_by_evidence() -> None:
     assert first.score is not None
     score.observe_rate(2.0, "share", 0, 0)  # No traffic: it only gets older.
     assert score.evaluate(2.0).score == first.score
+    quiet = HealthScore(ScoreConfig(components=(SHARE,)))
+    quiet.observe_rate(0.0, "share", 20, 20)
+    for now in range(1, 33):
+        quiet.observe_rate(float(now), "share", 0, 0)
+    assert quiet.evaluate(32.0).confidence == 0.0  # Asked again and again, but nothing was seen.
     for now in range(3, 60):
         score.observe_rate(float(now), "share", 0, 10)
         bad = score.evaluate(float(now))
