@@ -122,7 +122,7 @@ def test_forced_disconnects_lose_no_text_and_double_none(service: Any, play: Pla
     async def story() -> None:
         async with tab(service.url, before=KEEP_SOCKETS) as chat:
             await chat.select("snail")
-            await chat.say(" ".join(f"**w{n}**" for n in range(400)))
+            await chat.say(" ".join(f"**w{n}**" for n in range(280)))
             first = await last_cid(chat)
             cuts = 0
             while await chat.reply(first).get_attribute("data-state") != "done":
