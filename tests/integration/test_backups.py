@@ -331,6 +331,7 @@ def test_a_line_of_the_ledger_that_a_crash_has_torn_is_cut_off(home: Home) -> No
     with home.backups.folder.ledger.open("ab") as file:
         file.write(b'{"at":1,"wh' * 1000)
     home.backups.mark(name, pin="stays")
+    assert home.backups.folder.ledger.read_bytes().endswith(b"}\n")
     ledger = backup_ledger.read(home.backups.folder.ledger)
     assert (ledger.damaged_lines, list(ledger.marks[name].pins)) == (0, ["stays"])
     home.backups.folder.ledger.write_bytes(b"x" * 5000)
@@ -501,25 +502,24 @@ def test_restoring_brings_back_what_was_and_keeps_what_is(home: Home) -> None:
     assert home.rows() == 25
 
 
-def test_restoring_over_a_wal_that_was_not_folded_in(home: Home) -> None:
-    """A service that was killed leaves its WAL: the new database must not be changed by it."""
-    name = home.back_up()
+def die_with_a_wal(home: Home) -> None:
+    """Delete every message as a service would that is killed right after: it stands in the WAL only."""
     code = (
         "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA wal_autocheckpoint = 0');"
-        'c.execute("DELETE FROM message"); c.commit(); os.kill(os.getpid(), 9)'
+        "c.execute('DELETE FROM message'); c.commit(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(home.database)], check=False)
     assert home.database.with_name(f"{FILE_NAME}-wal").stat().st_size > 0
-    backup_restore.restore(home.backups, name, home.database)
-    assert not list(home.database.parent.glob("*-wal"))
-    assert home.rows() == 20
 
 
-def test_restoring_into_an_empty_place(home: Home) -> None:
+@pytest.mark.parametrize("there", [True, False], ids=["over a database", "where only its WAL is left"])
+def test_the_wal_of_another_database_does_not_change_what_was_restored(home: Home, *, there: bool) -> None:
     name = home.back_up()
-    home.database.unlink()
-    home.database.with_name(f"{FILE_NAME}-wal").write_bytes(b"of another database")
-    assert backup_restore.restore(home.backups, name, home.database).before == ""
+    die_with_a_wal(home)
+    if not there:
+        home.database.unlink()
+    assert bool(backup_restore.restore(home.backups, name, home.database).before) is there
+    assert not list(home.database.parent.glob("*-wal"))
     assert home.rows() == 20
 
 

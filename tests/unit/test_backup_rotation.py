@@ -113,6 +113,11 @@ def test_a_year_has_12_months_and_52_or_53_weeks(year: int) -> None:
     assert sum("weekly" in each for each in reasons) in (53, 54)  # the oldest counts beside its week
 
 
+def test_what_is_exactly_as_old_as_within_says_goes() -> None:
+    reasons = kept_by_policy([NOON, NOON - 59, NOON - 60], Policy(within_s=60), NOON, utc)
+    assert reasons == [["within"], ["within"], []]
+
+
 def test_before_1970_there_were_hours_too() -> None:
     times = [-1.0, -HOUR, -HOUR - 1, -2 * HOUR]
     reasons = kept_by_policy(times, Policy(hourly=2), 0.0, utc)
