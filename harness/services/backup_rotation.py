@@ -208,7 +208,7 @@ def _refusal(newest_first: Sequence[Snapshot], removed: int, guards: Guards, now
     if -age > guards.ahead_max_s:
         return f"the newest backup is {-age:.0f} s in the future: the clock has jumped; set it right"
     if guards.interval_s and age > 2 * guards.interval_s:
-        return f"the newest backup is {age:.0f} s old, and one is due every {guards.interval_s:.0f} s: make one first"
+        return f"the newest backup is {age:.0f} s old, and one is due every {guards.interval_s:g} s: make one first"
     if removed > guards.removed_share_max * len(newest_first):
         return f"{removed} of {len(newest_first)} backups would go: look at the reasons, then force it if that is meant"
     return ""

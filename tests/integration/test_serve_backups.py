@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.adapters import backup_pruning
 from harness.adapters.backups import Backups
 from harness.adapters.sqlite import FILE_NAME
 
@@ -44,6 +45,7 @@ def metrics(service: Served) -> dict[str, float]:
 
 
 def until_backed_up(service: Served, count: int) -> None:
+    """Wait until the metrics know of so many; a service that has just started looks in the background."""
     deadline = time.monotonic() + WAIT_MAX_S
     while metrics(service)["chat_backups"] < count:
         assert time.monotonic() < deadline, service.words()
@@ -78,7 +80,8 @@ def test_a_running_service_is_backed_up_and_its_chat_goes_on(chat: Served) -> No
     assert backups["problems"] == []
     assert all(each["state"] == "verified" for each in backups["backups"])
     # What it was told is what a person's command means.
-    assert json.loads(backup(chat.state_dir, "prune", "--json", "--dry-run"))["rules"]["every_s"] == 0.5
+    rules = backup_pruning.remembered(Backups(chat.state_dir / "backups").folder)
+    assert (rules.every_s, rules.quota_bytes) == (0.5, 10 * 1024**3)
 
 
 def test_after_a_restart_it_goes_on_from_what_is_there(chat: Served) -> None:
@@ -88,10 +91,7 @@ def test_after_a_restart_it_goes_on_from_what_is_there(chat: Served) -> None:
     assert chat.stop() == 0
     count = len(listed(chat.state_dir)["backups"])
     chat.start("--set", "backup_every_s=0")
-    deadline = time.monotonic() + WAIT_MAX_S
-    while metrics(chat)["chat_backups"] < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_backed_up(chat, count)
     assert metrics(chat)["chat_backup_runs_total"] == 0
 
 
@@ -157,6 +157,7 @@ def test_a_person_backs_up_drills_and_puts_back(chat: Served) -> None:
     assert "what stood there before is 20" in said
     chat.start("--set", "backup_every_s=0")
     assert chat.messages(session) == before
+    until_backed_up(chat, 2)
     assert metrics(chat)["chat_backup_drill_rto_seconds"] == drilled["rto_s"]
     assert chat.stop() == 0
     names = [each["name"] for each in listed(state)["backups"]]
