@@ -27,6 +27,8 @@ from harness.errors import BackupError, HarnessError
 from harness.targets._api import Api
 from harness.targets.reference import Reference
 
+START_MAX_S: Final = 600.0
+"""A drill measures how long a start takes; it gives up only on one that does not come."""
 MESSAGES_MAX: Final = 500
 """So many of a session's newest messages are compared."""
 Told = tuple[str, str, str]
@@ -66,7 +68,7 @@ async def _drill(backups: Backups, name: str, place: Path, bot_command: tuple[st
     backups.prove(name, backup_ledger.PROVED, database)
     unpacked_s = time.monotonic() - began
     session, wanted = _known(database)
-    target = Reference(bot_command=bot_command)
+    target = Reference(bot_command=bot_command, start_max_s=START_MAX_S)
     settings = Settings(backup_every_s=0.0)
     async with target.open(folder=place, bot_logs=place / "bot-logs", settings=settings) as service:
         api = Api(service.url)
