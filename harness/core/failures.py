@@ -56,6 +56,8 @@ CODES: Final[tuple[tuple[str, Kind], ...]] = (
     # What the chat says about a message.
     ("circuit-open", Kind.OVERLOADED),
     ("busy", Kind.OVERLOADED),
+    ("over-capacity", Kind.OVERLOADED),
+    ("maintenance", Kind.OVERLOADED),
     ("bot-gone", Kind.AMBIGUOUS),
     ("bot-silent", Kind.AMBIGUOUS),
     ("bot-garbled", Kind.AMBIGUOUS),
