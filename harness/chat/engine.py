@@ -156,8 +156,8 @@ class Engine:
         within = desk.now + self._settings.answer_within_s
         turn = Turn(name, fact.cid, fact.session, fact.bot, fact.text, fact.conn, desk.now, within)
         # Where a place is free there is nothing to wait for, however slow the bot has been lately.
-        deadline = within if record.queue or record.freest() is None else math.inf
-        queued = record.queue.offer(turn, desk.now, size=len(fact.text), deadline=deadline)
+        free = not record.queue and record.freest() is not None
+        queued = record.queue.offer(turn, desk.now, size=len(fact.text), deadline=within, free=free)
         if isinstance(queued, Refusal):
             busy = Rejected(fact.cid, "busy", crowded(record, queued), _rounded(queued.retry_after_s))
             desk.do(Reply(fact.conn, busy), Record(Refused(fact.bot, fact.cid, busy.code)))
@@ -213,13 +213,7 @@ class Engine:
             desk.forget(turn)
             desk.fail(turn, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
             return
-        queued = record.queue.offer(
-            turn, desk.now, size=len(fact.text), priority=Priority.SYSTEM, deadline=max(within, desk.now)
-        )
-        if isinstance(queued, Refusal):
-            desk.forget(turn)
-            desk.fail(turn, "busy", crowded(record, queued), _rounded(queued.retry_after_s))
-            return
+        record.queue.restore(turn, desk.now, size=len(fact.text), priority=Priority.SYSTEM, deadline=within)
         turn.call = desk.recovery.begin(fact.bot, desk.now, deadline=within, keyed=True)
         desk.sweep_at(within)
         desk.dispatch(record)

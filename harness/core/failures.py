@@ -61,8 +61,6 @@ CODES: Final[tuple[tuple[str, Kind], ...]] = (
     ("bot-gone", Kind.AMBIGUOUS),
     ("bot-silent", Kind.AMBIGUOUS),
     ("bot-garbled", Kind.AMBIGUOUS),
-    ("over-capacity", Kind.OVERLOADED),
-    ("maintenance", Kind.OVERLOADED),
     ("reply-too-late", Kind.OVERLOADED),
     ("reply-too-slow", Kind.AMBIGUOUS),
     ("reply-too-long", Kind.PERMANENT),

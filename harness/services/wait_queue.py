@@ -248,15 +248,24 @@ class WaitQueue(Generic[T]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def restore(self, item: T, now: float, *, size: int = 0, priority: Priority = Priority.INTERACTIVE) -> Queued:
+    def restore(
+        self,
+        item: T,
+        now: float,
+        *,
+        size: int = 0,
+        priority: Priority = Priority.INTERACTIVE,
+        deadline: float = math.inf,
+    ) -> Queued:
         """Take back what was accepted earlier, such as before a restart: nothing is asked, for it was accepted.
 
-        Its age counts from now. ValueError as in ``offer``.
+        It waits until ``deadline`` (one that is over: until the next look), or as long as any other. ValueError as in
+        ``offer``.
         """
         now = self._check(item, now, size)
         position = self._position(priority)
         eta_s = self._eta_s(now, position)
-        self._add(item, now, now + self._config.age_max_s, size, priority)
+        self._add(item, now, min(deadline, now + self._config.age_max_s), size, priority)
         return Queued(position, eta_s)
 
     # --- Expected time ------------------------------------------------------------------------------------------------
