@@ -31,6 +31,9 @@ ANSWER_MAX_S = 30.0
 MARK = "HARNESS_TEST_FOLDER"
 """In the environment of everything that a service of a test starts, and whatever that starts in turn."""
 
+BESIDE = ("bot-status", "service-mode")
+"""Frames that come whenever something changes, beside any conversation."""
+
 
 class Served:
     """One chat service: a process of its own, and what a client of it needs."""
@@ -206,11 +209,11 @@ class Talk:
         return frame
 
     async def until(self, *kinds: str) -> list[dict[str, Any]]:
-        """All frames up to the first of these kinds; states of bots are left out unless they are asked for."""
+        """All frames up to the first of these kinds; states of bots and of the whole only if they are asked for."""
         frames: list[dict[str, Any]] = []
         while not frames or frames[-1]["type"] not in kinds:
             frame = await self.hear()
-            if frame["type"] != "bot-status" or "bot-status" in kinds:
+            if frame["type"] not in BESIDE or frame["type"] in kinds:
                 frames.append(frame)
         return frames
 

@@ -101,7 +101,7 @@ def injections(template: Path, words: list[str], faults: Iterable[str]) -> list[
     log = state / "calls"
     done = strace(state, words, "-e", f"trace={','.join(CALLS)}", log=str(log))
     assert done.returncode == 0, done
-    calls = Counter(re.findall(r"^\d+ (\w+)\(", log.read_text("utf-8", "replace"), flags=re.MULTILINE))
+    calls = Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text("utf-8", "replace"), flags=re.MULTILINE))
     assert calls["fsync"] >= 5
     assert calls["rename"] >= 2
     return [

@@ -41,7 +41,8 @@ def test_ready_file_and_clean_end(service: Served) -> None:
     assert service.call("GET", "/health/live")[0] == 200
     assert service.stop() == 0
     assert not service.ready_file.exists()
-    assert sorted(path.name for path in service.state_dir.iterdir()) == ["bot-logs", "chat.sqlite3", "service.lock"]
+    kept = ["alerts.json", "bot-logs", "chat.sqlite3", "series.sqlite3", "service.lock"]
+    assert sorted(path.name for path in service.state_dir.iterdir()) == kept
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", service.port)):
         pass
 
