@@ -21,6 +21,7 @@ from typing import Any, Final
 from harness.chat.caretaker import Caretaker
 from harness.chat.census import census
 from harness.chat.desk import DROPPED, Desk, crowded, unavailable
+from harness.chat.gauges import READ, Numbers
 from harness.chat.roster import BotRecord, Turn
 from harness.core.events import (
     Accepted,
@@ -130,6 +131,10 @@ class Engine:
     def recovery(self) -> Recovery:
         """What decides about failures, with its figures."""
         return self._desk.recovery
+
+    def gauge(self, name: str, now: float) -> Numbers:
+        """Give the numbers of one gauge of chat/gauges.py."""
+        return READ[name](self._desk, now)
 
     def census(self, now: float) -> dict[str, int]:
         """Count what comes and goes."""

@@ -14,13 +14,13 @@ from typing import Final
 from harness.core.series import SERIES_MAX, Family, Kind
 
 OUTCOMES: Final = (
-    *("done", "cancelled", "circuit-open", "no-bot", "not-saved", "bot-gone", "bot-silent", "bot-garbled"),
-    *("reply-too-long", "reply-too-slow"),
+    *("done", "cancelled", "circuit-open", "busy", "no-bot", "not-saved", "bot-gone", "bot-silent", "bot-garbled"),
+    *("reply-too-late", "reply-too-long", "reply-too-slow"),
 )
 """How a turn can end in the service's own words."""
 OTHER_OUTCOME: Final = "bot-error"
 """What a bot's own error codes are counted as: it may invent any number of them."""
-REFUSALS: Final = ("busy", "circuit-open", "empty", "too-long")
+REFUSALS: Final = ("busy", "circuit-open", "empty", "over-capacity", "rate-limited", "too-long")
 """Codes of refusals that start at 0; others appear with their first refusal."""
 TRANSITIONS: Final = (("closed", "open"), ("open", "half-open"), ("half-open", "closed"), ("half-open", "open"))
 """Moves of a breaker that start at 0."""
@@ -69,6 +69,17 @@ FAMILIES: Final[Mapping[str, Family]] = dict(
         ),
         _gauge("chat_turns_in_flight", "Turns that a bot works on.", "bot"),
         _gauge("chat_turns_queued", "Turns that wait for a bot.", "bot"),
+        _counter(
+            "chat_retries_total",
+            "Turns that failed before the first piece and were asked again, by what they failed with.",
+            *("bot", "outcome"),
+            each=len(OUTCOMES) + 1,
+        ),
+        _gauge("chat_turns_limit", "Turns that a bot may work on at once, all its processes together.", "bot"),
+        _counter("chat_limit_changes_total", "Changes of that limit, by cause.", "bot", "reason", each=4),
+        _gauge("chat_turns_resting", "Turns of a bot that wait to be asked again.", "bot"),
+        _gauge("chat_queue_wait_seconds", "Seconds that a new message would wait for a bot.", "bot", unit="seconds"),
+        _gauge("chat_queue_age_seconds", "Seconds that the oldest turn has waited for a bot.", "bot", unit="seconds"),
         _gauge("chat_messages_per_minute", "Turns of a bot that ended in the last 60 s.", "bot"),
         _gauge(
             "chat_error_ratio", "Share of a bot's turns that failed, of those of the last 60 s.", "bot", unit="ratio"
@@ -85,14 +96,28 @@ FAMILIES: Final[Mapping[str, Family]] = dict(
             "what",
             each=3,
         ),
-        _gauge("chat_breaker_state", "State of a bot's circuit breaker: 0 closed, 1 half-open, 2 open.", "bot"),
+        _gauge(
+            "chat_breaker_state",
+            "Circuit breaker: 0 closed, 1 half-open, 2 open, 3 forced open, -1 disabled, -2 metrics only.",
+            "bot",
+        ),
         _counter(
             "chat_breaker_transitions_total",
             "Changes of state of a bot's circuit breaker.",
             *("bot", "from", "to"),
             each=12,
         ),
+        _gauge("chat_bot_processes", "Processes of a bot, without those on their way out.", "bot"),
+        _counter("chat_scalings_total", "Times that a bot got more or fewer processes.", "bot", "what", each=2),
         # --- The service
+        _gauge("chat_mode", "Mode of the service: 0 full, 1 degraded, 2 maintenance."),
+        _counter("chat_mode_changes_total", "Changes of the mode.", "from", "to"),
+        _gauge("chat_health_score", "The health score, 0 to 100."),
+        _counter("chat_level_changes_total", "Changes of the level of the health score.", "from", "to"),
+        _gauge("chat_feature_on", "Whether a feature of the service is on: 1 or 0.", "feature"),
+        _gauge("chat_capacity_used", "What is in use of a limit of the whole.", "what"),
+        _gauge("chat_capacity_allowed", "What a limit of the whole allows.", "what"),
+        _counter("chat_alert_changes_total", "Changes of state of alerts.", "rule", "to", each=4),
         _gauge("chat_sockets", "Open WebSockets."),
         _gauge("chat_unsaved_batches", "Batches of acts that wait for the store."),
         _counter("chat_not_saved_total", "Groups of rows that the store has refused."),

@@ -2,23 +2,35 @@
 
 In    the service, when somebody collects its metrics
 Out   numbers, by label values where a family has labels
-Rule  a family is declared in core/families.py and read here; reading changes nothing and waits for nothing
+Rule  a family is declared in core/families.py and read here, what the engine knows in chat/gauges.py; reading
+      changes nothing and waits for nothing
 Why   a new gauge must cost two lines, or it will not be added
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from harness.chat.gauges import READ
+from harness.core.breaker import State
 from harness.core.events import BotStatus
 from harness.core.families import BOT_STATES
 
 if TYPE_CHECKING:
     from harness.server.service import Service
 
-BREAKER_VALUES: Final[Mapping[str, float]] = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
+BREAKER_VALUES: Final[Mapping[str, float]] = {
+    State.CLOSED: 0.0,
+    State.HALF_OPEN: 1.0,
+    State.OPEN: 2.0,
+    State.FORCED_OPEN: 3.0,
+    State.DISABLED: -1.0,
+    State.METRICS_ONLY: -2.0,
+}
+"""2 and more: messages are refused. Below 0: somebody lets them through unjudged."""
 
 
 def watch(service: Service) -> None:
@@ -30,7 +42,7 @@ def watch(service: Service) -> None:
         return lambda: {(status.bot,): value(status) for status in service.statuses()}
 
     read("chat_bots", lambda: _states(service))
-    read("chat_breaker_state", by_bot(lambda status: BREAKER_VALUES.get(status.breaker, float("nan"))))
+    read("chat_breaker_state", by_bot(lambda status: BREAKER_VALUES[status.breaker]))
     read("chat_turns_in_flight", by_bot(lambda status: status.in_flight))
     read("chat_turns_queued", by_bot(lambda status: status.queued))
     read("chat_bot_restarts", by_bot(lambda status: status.restarts))
@@ -39,6 +51,8 @@ def watch(service: Service) -> None:
     read("chat_not_saved_total", lambda: service.not_saved)
     read("chat_loop_lag_seconds", lambda: service.loop_lag_s)
     read("chat_uptime_seconds", lambda: monotonic() - since)
+    for name in READ:
+        read(name, partial(service.gauge, name))
 
 
 def _states(service: Service) -> dict[tuple[str, ...], float]:

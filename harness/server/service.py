@@ -32,6 +32,7 @@ from harness.adapters.journal import Book
 from harness.adapters.retry import make_recovery
 from harness.adapters.sqlite import Row, Store
 from harness.chat.engine import QUESTION, Engine
+from harness.chat.gauges import Numbers
 from harness.core.events import (
     Act,
     Admitted,
@@ -224,6 +225,10 @@ class Service:
     def waiting(self) -> int:
         """Batches of acts that wait for the store."""
         return len(self._queue)
+
+    def gauge(self, name: str) -> Numbers:
+        """Give the numbers of one gauge of the engine's."""
+        return self._engine.gauge(name, monotonic())
 
     def census(self) -> dict[str, int]:
         """Count what comes and goes."""

@@ -16,7 +16,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from harness.core.events import BotSeen, BreakerMoved, Refused, ServiceFact, TurnSettled
+from harness.core.events import (
+    AlertMoved,
+    BotSeen,
+    BreakerMoved,
+    LevelMoved,
+    LimitMoved,
+    ModeMoved,
+    Refused,
+    Retried,
+    Scaled,
+    ServiceFact,
+    TurnSettled,
+)
 from harness.core.families import FAMILIES, LIVES, OTHER_OUTCOME, OUTCOMES, REFUSALS, TRANSITIONS
 from harness.core.histogram import Histogram
 from harness.core.registry import Counter, Gauge, Read, Registry
@@ -69,6 +81,8 @@ class Metrics:
         elif isinstance(fact, BotSeen):
             self._of(fact.bot)
             self.counter("chat_bot_life_total", fact.bot, fact.what).add()
+        else:
+            self._decided(fact)
 
     def counter(self, name: str, *values: str) -> Counter:
         """Give the handle of a counter, for those who count what is no fact."""
@@ -95,6 +109,24 @@ class Metrics:
         """Give everything, ordered by name and labels."""
         return self._registry.collect()
 
+    def _decided(self, fact: ServiceFact) -> None:
+        """Count what the machines have decided."""
+        match fact:
+            case Retried():
+                self.counter("chat_retries_total", fact.bot, _closed(fact.code)).add()
+            case LimitMoved():
+                self.counter("chat_limit_changes_total", fact.bot, fact.cause).add()
+            case Scaled():
+                self.counter("chat_scalings_total", fact.bot, "more" if fact.after > fact.before else "fewer").add()
+            case ModeMoved():
+                self.counter("chat_mode_changes_total", fact.before, fact.after).add()
+            case LevelMoved():
+                self.counter("chat_level_changes_total", fact.before, fact.after).add()
+            case AlertMoved():
+                self.counter("chat_alert_changes_total", fact.rule, fact.after).add()
+            case _:
+                pass  # An admission is counted at its end; a switched feature is a gauge.
+
     def _settled(self, fact: TurnSettled) -> None:
         handles = self._bots.get(fact.bot)
         if handles is None:
@@ -109,3 +141,7 @@ class Metrics:
         if handles is None:
             handles = self._bots[bot] = _BotHandles(self._registry, bot)
         return handles
+
+
+def _closed(outcome: str) -> str:
+    return outcome if outcome in OUTCOMES else OTHER_OUTCOME

@@ -5,7 +5,21 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.events import Admitted, BotSeen, BreakerMoved, Refused, TurnSettled
+from harness.chat.engine import OWN_CODES
+from harness.core.events import (
+    Admitted,
+    AlertMoved,
+    BotSeen,
+    BreakerMoved,
+    FeatureSwitched,
+    LevelMoved,
+    LimitMoved,
+    ModeMoved,
+    Refused,
+    Retried,
+    Scaled,
+    TurnSettled,
+)
 from harness.core.families import OTHER_OUTCOME, OUTCOMES
 from harness.core.histogram import Histogram
 from harness.core.series import Family, Labels, Value
@@ -50,6 +64,34 @@ def test_each_fact_counts_where_it_belongs() -> None:
     assert moved(metrics, "chat_bot_life_total") == {("echo", "started"): 1}
     assert observations(metrics, "chat_reply_seconds", "echo") == 3
     assert observations(metrics, "chat_first_token_seconds", "echo") == 1
+
+
+def test_what_the_machines_decided_is_counted() -> None:
+    metrics = Metrics()
+    for fact in (
+        Retried("echo", "t", "bot-gone", 1, 0.5),
+        Retried("echo", "t", "a word of the bot's own", 2, 0.5),
+        LimitMoved("echo", "echo~2", 8, 4, "dropped"),
+        Scaled("echo", 1, 3, "queue"),
+        Scaled("echo", 3, 2, "idle"),
+        ModeMoved(1, "full", "maintenance", "ordered"),
+        LevelMoved("good", "degraded", 60.0, "latency"),
+        AlertMoved("slow", {"bot": "echo"}, "pending", "firing", "held", 2.0, "page"),
+        FeatureSwitched("retries", on=False, cause="level"),
+    ):
+        metrics.record(fact)
+    assert moved(metrics, "chat_retries_total") == {("echo", "bot-gone"): 1, ("echo", OTHER_OUTCOME): 1}
+    assert moved(metrics, "chat_limit_changes_total") == {("echo", "dropped"): 1}
+    assert moved(metrics, "chat_scalings_total") == {("echo", "more"): 1, ("echo", "fewer"): 1}
+    assert moved(metrics, "chat_mode_changes_total") == {("full", "maintenance"): 1}
+    assert moved(metrics, "chat_level_changes_total") == {("good", "degraded"): 1}
+    assert moved(metrics, "chat_alert_changes_total") == {("slow", "firing"): 1}
+    metrics.forget("echo")
+    assert moved(metrics, "chat_retries_total") == {}
+
+
+def test_every_end_that_the_service_speaks_of_has_its_outcome() -> None:
+    assert set(OUTCOMES) == OWN_CODES
 
 
 def test_what_nobody_declared_at_the_start_is_counted_from_its_first_time() -> None:
