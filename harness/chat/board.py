@@ -1,6 +1,6 @@
 """Board: what the dashboard's panels show, kept ready: one column of values every few seconds.
 
-In    note(now, ask) from a clock
+In    note(now, answers to ``questions``) from a clock
 Out   ``columns``: for every panel its lines, each with one value for each moment, None where there was none
 Rule  columns and lines are bounded; a request only reads, however many look on
 Why   a dashboard that works harder the more people look at it makes an incident worse
@@ -9,7 +9,7 @@ Why   a dashboard that works harder the more people look at it makes an incident
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final
@@ -21,7 +21,9 @@ from harness.core.series import Labels, Observation
 COLUMNS_MAX: Final = 720
 LINES_MAX: Final = 50
 """Lines of one target; label sets beyond that are not drawn."""
-Ask = Callable[[Indicator], Mapping[Labels, Observation]]
+Place = tuple[str, int]
+"""A panel's id, and the number of its target."""
+Answers = Mapping[Place, Mapping[Labels, Observation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Board:
         """Seconds from one column to the next."""
         columns = max(2, dashboard.range_s // self.step_s)
         self._at: deque[float] = deque(maxlen=columns)
-        self._lines: dict[tuple[str, int], dict[Labels, deque[float | None]]] = {
+        self._lines: dict[Place, dict[Labels, deque[float | None]]] = {
             (panel.id, number): {} for panel in dashboard.panels() for number in range(len(panel.targets))
         }
 
@@ -58,11 +60,17 @@ class Board:
         """Whether it is time for another column."""
         return not self._at or now - self._at[-1] >= self.step_s
 
-    def note(self, now: float, ask: Ask) -> None:
+    def questions(self) -> Iterator[tuple[Place, Indicator]]:
+        """Give what has to be asked for a column."""
+        for panel in self.dashboard.panels():
+            for number, target in enumerate(panel.targets):
+                yield (panel.id, number), target.local
+
+    def note(self, now: float, answers: Answers) -> None:
         """Add a column; a moment that was missed stays a gap."""
         if self._at and now - self._at[-1] >= 2 * self.step_s:
-            self._add(self._at[-1] + self.step_s, None)
-        self._add(now, ask)
+            self._add(self._at[-1] + self.step_s, {})
+        self._add(now, answers)
 
     def columns(self) -> Mapping[str, tuple[Line, ...]]:
         """Give the lines of every panel."""
@@ -76,13 +84,11 @@ class Board:
             found[panel.id] = tuple(lines)
         return found
 
-    def _add(self, at: float, ask: Ask | None) -> None:
+    def _add(self, at: float, answers: Answers) -> None:
         before = len(self._at)
         self._at.append(at)
-        for panel in self.dashboard.panels():
-            for number, target in enumerate(panel.targets):
-                told = {} if ask is None else ask(target.local)
-                self._extend(self._lines[panel.id, number], told, before)
+        for place, lines in self._lines.items():
+            self._extend(lines, answers.get(place, {}), before)
 
     def _extend(
         self, lines: dict[Labels, deque[float | None]], told: Mapping[Labels, Observation], before: int

@@ -44,11 +44,18 @@ class Looker:
         self._rules = tuple(rules)
         self._told: dict[str, tuple[float, Mapping[Labels, Observation]]] = {}
 
-    def look(self, aggregator: Aggregator, now: float) -> Observations:
-        """Give what every rule goes by at ``now``, some of it from a moment ago."""
-        for rule in self._rules:
-            windows = [of.window_s for of in rule.indicators]
-            told = self._told.get(rule.id)
-            if told is None or now - told[0] >= min(windows) / PACE:
-                self._told[rule.id] = now, rule.least(ask(aggregator, of, now) for of in rule.indicators)
+    def due(self, now: float) -> tuple[AlertRule, ...]:
+        """Give the rules that should be asked for again."""
+        return tuple(rule for rule in self._rules if self._is_due(rule, now))
+
+    def ask(self, rule: AlertRule, aggregator: Aggregator, now: float) -> None:
+        """Ask for one of them: a piece of work after which others may have their turn."""
+        self._told[rule.id] = now, rule.least(ask(aggregator, of, now) for of in rule.indicators)
+
+    def told(self) -> Observations:
+        """Give what every rule goes by, some of it from a moment ago."""
         return {name: told for name, (_, told) in self._told.items()}
+
+    def _is_due(self, rule: AlertRule, now: float) -> bool:
+        told = self._told.get(rule.id)
+        return told is None or now - told[0] >= min(of.window_s for of in rule.indicators) / PACE

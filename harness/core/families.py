@@ -52,6 +52,7 @@ FAMILIES: Final[Mapping[str, Family]] = dict(
             *("bot", "outcome"),
             each=len(OUTCOMES) + 1,
         ),
+        _counter("chat_service_turns_total", "The same of all bots together, removed ones included.", "outcome"),
         _counter("chat_refused_total", "Messages refused at the door, by code.", "bot", "code", each=12),
         _family(
             "histogram",

@@ -30,7 +30,8 @@ SEEN: Final = ("last", "min", "max", "avg")
 RATIO: Final = "ratio"
 PERCENTILE: Final = re.compile(r"p([1-9][0-9]?)")
 METRIC: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-WINDOW_S_MAX: Final = 30 * 86_400.0
+WINDOW_S_MAX: Final = 7 * 86_400.0
+"""What the history in memory reaches back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

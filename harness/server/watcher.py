@@ -82,14 +82,21 @@ class Watcher:
         except (OSError, ValueError) as error:
             self._complain(f"alerts start anew: {error}")
 
-    def look(self) -> None:
-        """Step everything once."""
+    async def look(self) -> None:
+        """Step everything once; between two questions to the history, replies have their turn."""
         now, aggregator = self.history.now(), self.history.aggregator
-        moves = self.engine.step(now, self._looker.look(aggregator, now))
+        for rule in self._looker.due(now):
+            self._looker.ask(rule, aggregator, now)
+            await asyncio.sleep(0)
+        moves = self.engine.step(now, self._looker.told())
         for move in moves:
             self._tell(now, move)
         if self.board.due(now):
-            self.board.note(now, lambda of: ask(aggregator, of, now))
+            answers = {}
+            for place, of in self.board.questions():
+                answers[place] = ask(aggregator, of, now)
+                await asyncio.sleep(0)
+            self.board.note(now, answers)
         self._unsaved = self._unsaved or bool(moves)
         waiting = bool(self.engine.alerts(now)) and now - self._saved_at >= SAVE_EVERY_S
         if (self._unsaved or waiting) and (self._saving is None or self._saving.done()):
@@ -101,7 +108,7 @@ class Watcher:
         while True:
             now = self.history.now()
             await asyncio.sleep((AFTER_TICK_S - now) % 1.0 or 1.0)
-            self.look()
+            await self.look()
 
     async def close(self) -> None:
         """Keep the state for the next start."""

@@ -69,17 +69,25 @@ class TestAsking:
         )
         long = replace(short, id="long", of=replace(short.of, window_s=600))
         looker = Looker([short, long])
-        first = looker.look(aggregator, T0 + 10)
-        again = looker.look(aggregator, T0 + 19)
-        assert first.keys() == again.keys() == {"short", "long"}
-        assert again["short"] is not first["short"]
-        assert again["long"] is first["long"]
-        assert looker.look(aggregator, T0 + 20)["long"] is not first["long"]
+
+        def look(now: float) -> list[str]:
+            due = looker.due(now)
+            for rule in due:
+                looker.ask(rule, aggregator, now)
+            return [rule.id for rule in due]
+
+        assert look(T0 + 10) == ["short", "long"]
+        assert look(T0 + 10.1) == []
+        assert look(T0 + 19) == ["short"]
+        assert {name: told[()].value for name, told in looker.told().items()} == {"short": 0.19, "long": 0.1}
+        assert look(T0 + 20) == ["short", "long"]
 
     def test_two_windows_count_by_the_better_one(self) -> None:
         lag = Indicator(metric="chat_loop_lag_seconds", agg="min", window_s=60)
         rule = AlertRule(id="lag", of=lag, also_window_s=10, threshold=1, summary="s")
-        assert Looker([rule]).look(service(), T0 + 59)["lag"][()].value == 0.0
+        looker = Looker([rule])
+        looker.ask(rule, service(), T0 + 59)
+        assert looker.told()["lag"][()].value == 0.0
 
 
 SOCKETS = Target(local=Indicator(metric="chat_sockets"), legend="{{bot}}/{{bot}}")
@@ -93,7 +101,7 @@ def board(**changes: Any) -> Board:
 
 
 def note(made: Board, now: float, values: Mapping[str, float]) -> None:
-    made.note(now, lambda _: {(("bot", bot),): Observation(value) for bot, value in values.items()})
+    made.note(now, {("p", 0): {(("bot", bot),): Observation(value) for bot, value in values.items()}})
 
 
 def shown(made: Board) -> dict[str, tuple[float | None, ...]]:
@@ -143,6 +151,9 @@ class TestBoard:
         assert wide.step_s == 120
         assert 86_400 // wide.step_s == COLUMNS_MAX
 
+    def test_it_asks_for_every_target(self) -> None:
+        assert list(board().questions()) == [(("p", 0), SOCKETS.local)]
+
     def test_it_says_when_the_next_column_is_due(self) -> None:
         made = board()
         assert made.due(0)
@@ -152,7 +163,7 @@ class TestBoard:
     def test_a_line_without_a_legend_is_called_by_its_labels(self) -> None:
         panel = Panel(id="p", title="P", targets=(Target(local=Indicator(metric="chat_sockets")),))
         made = Board(Dashboard(title="t", rows=(Row(title="r", panels=(panel,)),)))
-        made.note(0, lambda _: {(): Observation(1), (("bot", "a"), ("code", "x")): Observation(2)})
+        made.note(0, {("p", 0): {(): Observation(1), (("bot", "a"), ("code", "x")): Observation(2)}})
         assert [line.name for line in made.columns()["p"]] == ["chat_sockets", "bot=a, code=x"]
 
 

@@ -116,7 +116,9 @@ def test_a_removed_bot_takes_its_series_along() -> None:
         metrics.record(TurnSettled(f"bot-{number}", "t", "done", 0.1, None))
         metrics.forget(f"bot-{number}")
     metrics.forget("never there")
-    assert all(snapshot.series == () for snapshot in metrics.collect())
+    left = {snapshot.family.name: snapshot.series for snapshot in metrics.collect() if snapshot.series}
+    assert set(left) == {"chat_service_turns_total"}, "what all bots did together stays"
+    assert dict(left["chat_service_turns_total"])[(("outcome", "done"),)] == 200
 
 
 def test_a_bot_that_comes_back_starts_at_zero() -> None:
