@@ -105,6 +105,10 @@ def test_what_is_unusable_is_no_data(unusable: Observation) -> None:
     assert (verdict.seen, verdict.unusable, verdict.worst) == (1, 1, None)
 
 
+def test_half_of_the_window_is_enough() -> None:
+    assert AlertEngine([RULE]).step(0.0, {"lag": {A: Observation(11, coverage=0.5)}})[0].after is State.PENDING
+
+
 def test_infinity_is_a_value() -> None:
     assert AlertEngine([RULE]).step(0.0, told(math.inf))[0].after is State.PENDING
 
@@ -345,8 +349,8 @@ class AlertWalk(RuleBasedStateMachine):
 
     @initialize(
         clear=st.sampled_from([None, 5.0, 10.0]),
-        for_s=st.integers(0, 5),
-        keep=st.integers(0, 5),
+        for_s=st.sampled_from([0, 1, 2, 5]),
+        keep=st.sampled_from([0, 1, 2, 5]),
         no_data=st.sampled_from(["keep", "ok"]),
     )
     def begin(self, clear: float | None, for_s: int, keep: int, no_data: Any) -> None:
@@ -355,14 +359,17 @@ class AlertWalk(RuleBasedStateMachine):
         self.now = 0.0
         self.history: dict[Labels, History] = {A: [], B: []}
         self.states = {A: "inactive", B: "inactive"}
+        self.restarted = False
 
     @rule(
         pause=st.integers(0, 3),
-        one=st.none() | st.sampled_from([1.0, 5.0, 7.0, 10.0, 11.0]),
-        other=st.none() | st.sampled_from([1.0, 7.0, 11.0]),
+        # Mostly beyond the threshold: an alert that never fires proves little.
+        one=st.sampled_from([11.0, 11.0, 11.0, 10.0, 7.0, 5.0, 1.0, None]),
+        other=st.sampled_from([11.0, 11.0, 7.0, 1.0, None]),
     )
     def step(self, pause: int, one: float | None, other: float | None) -> None:
         self.now += pause
+        self.restarted = False
         values = {A: one, B: other}
         for labels, value in values.items():
             self.history[labels].append((self.now, value))
@@ -378,6 +385,7 @@ class AlertWalk(RuleBasedStateMachine):
         self.engine = AlertEngine([self.rule])
         self.now += downtime
         self.engine.restore(self.now, saved)
+        self.restarted = True
         self.history = {
             labels: [(t + downtime, value) for t, value in entries] for labels, entries in self.history.items()
         }
@@ -390,7 +398,10 @@ class AlertWalk(RuleBasedStateMachine):
         if hasattr(self, "engine"):
             listed = {alert.labels: alert.state for alert in self.engine.alerts(self.now)}
             assert listed == {labels: state for labels, state in self.states.items() if state != "inactive"}
+            for alert in self.engine.alerts(self.now):
+                silent = self.history[alert.labels][-1][1] is None
+                assert alert.frozen == (self.restarted or (silent and self.rule.no_data == "keep"))
 
 
 TestAlertWalk = AlertWalk.TestCase
-TestAlertWalk.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestAlertWalk.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
