@@ -79,20 +79,32 @@ def test_every_error_descends_from_the_root_of_the_tree() -> None:
     assert set(waiting) == set(OUTSIDE)
 
 
+def what_is_caught(node: ast.AST) -> list[ast.expr] | None:
+    """What a handler or a ``suppress`` swallows; None for what is neither, or raises again."""
+    if isinstance(node, ast.Call) and last_name(node.func) == "suppress":
+        return node.args
+    if not isinstance(node, ast.ExceptHandler):
+        return None
+    last = node.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return None
+    return [node.type or ast.Name("BaseException")]
+
+
 def test_nobody_catches_everything_but_the_few_who_may() -> None:
     found = set()
     for path in FILES:
         tree = ast.parse(path.read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         for node in ast.walk(tree):
-            if not isinstance(node, ast.ExceptHandler):
-                continue
-            if isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None:
-                continue
-            names = (
-                {last_name(each) for each in ast.walk(node.type) if isinstance(each, ast.expr)} if node.type else {""}
-            )
-            if node.type is None or names & {"Exception", "BaseException"}:
+            names = {
+                last_name(part)
+                for caught in what_is_caught(node) or []
+                for part in ast.walk(caught)
+                if isinstance(part, ast.expr)
+            }
+            if names & {"Exception", "BaseException"}:
+                assert isinstance(node, ast.ExceptHandler | ast.Call)
                 around = [each for each in functions if each.lineno <= node.lineno <= (each.end_lineno or 0)]
                 found.add((called(path), max(around, key=lambda each: each.lineno).name if around else ""))
     assert found == set(BROAD)
