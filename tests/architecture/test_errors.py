@@ -44,6 +44,10 @@ BROAD: dict[tuple[str, str], str] = {
     ("harness/conformance/threads.py", "run"): "the same, in a thread",
     ("harness/conformance/threads.py", "_fly"): "the same, of a call that was held",
     ("harness/conformance/threads.py", "stream"): "the same, of a stream",
+    ("harness/conformance/tasks.py", "churn"): "calls that only provoke: what they raise is asked elsewhere",
+    ("harness/conformance/threads.py", "churn"): "the same, in a thread",
+    ("harness/conformance/scenarios/tripping.py", "async_failures_count"): "the same",
+    ("harness/conformance/scenarios/tripping.py", "event_loops_share_it"): "the same",
     ("harness/drivers/_carrying.py", "carry_out"): "a driver's bug costs its own case; its traceback is kept",
 }
 NEVER_RETRIED = {Kind.PERMANENT, Kind.BUG}
