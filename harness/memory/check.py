@@ -39,6 +39,8 @@ from harness.memory.cycles import Load
 
 SETTLE_TRIES: Final = 5
 SETTLE_S: Final = 0.03
+RETURN_TRIES: Final = 300
+"""Looks for a process that is being started again, before it is said to be gone."""
 SETTLING: Final = ("tasks", "handles", "threads")
 SOURCE: Final = "memory"
 TUNABLES: Final = "GLIBC_TUNABLES"
@@ -166,6 +168,10 @@ def _socket(probes: Path, subject: str) -> Path:
 
 async def _settled(path: Path, before: Probed | None) -> Probed:
     """Probe; again after a moment if more tasks or handles are there than last time, for they may be about to go."""
+    for _ in range(RETURN_TRIES):
+        if path.exists():
+            break
+        await asyncio.sleep(SETTLE_S)  # It died with the last message of the cycle, and is being started again.
     seen = await probe(path)
     for _ in range(SETTLE_TRIES):
         if before is None or all(seen.counters[name] <= before.counters[name] for name in SETTLING):
