@@ -202,6 +202,20 @@ class Recovery:
             self._finish(call, now)
             self._figures.cancelled(_strategy(call))
 
+    def give_up(self, call: Call, failure: Failure | BaseException, now: float, *, reason: str) -> None:
+        """Somebody else has decided that nothing more is tried: count the failure, and end the call."""
+        _check_now(now)
+        failure = self._classified(failure)
+        with self._lock:
+            _check_open(call)
+            self._figures.failure(failure, now)
+            if failure.kind in _BLAMED and call.rung == 0:
+                call.dependency.budget.note(ok=False)
+            if strategy := _strategy(call):
+                self._figures.gave_out(strategy, call.attempts)
+            self._finish(call, now)
+            self._figures.gave_up(reason)
+
     def decide(self, call: Call, failure: Failure | BaseException, now: float) -> Decision:
         """Say what to do about a failure of ``call``; after GiveUp the call is over."""
         _check_now(now)

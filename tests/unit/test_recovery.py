@@ -229,6 +229,23 @@ def test_dependencies_above_the_limit_share_a_budget() -> None:
     ]  # fmt: skip
 
 
+def test_a_call_that_somebody_else_gives_up_is_counted_and_over() -> None:
+    machine = recovery(Policy(ladder=TWO_RUNGS))
+    first, again, lower = (machine.begin("x", 0.0) for _ in range(3))
+    machine.decide(again, GONE, 0.0)
+    machine.decide(lower, Failure(Kind.AMBIGUOUS, "perhaps"), 0.0)
+    for call in (first, again, lower):
+        machine.give_up(call, GONE, 1.0, reason="door")
+    machine.give_up(machine.begin("x", 1.0), Failure(Kind.PERMANENT, "no"), 1.0, reason="no bot")
+    report = machine.report(1.0)
+    assert (report.failed, report.given_up) == (4, {"door": 3, "no bot": 1})
+    assert [(each.strategy, each.failed) for each in report.strategies] == [(RETRY, 1), ("fallback:less", 1)]
+    (standing,) = report.dependencies
+    assert (standing.calls_open, standing.tokens) == (0, 6.0), "four tries that failed, on the first rung"
+    with pytest.raises(ValueError, match="is over"):
+        machine.give_up(first, GONE, 1.0, reason="door")
+
+
 def test_a_lock_is_held_and_given_back() -> None:
     class Lock:
         held, taken = False, 0
@@ -251,7 +268,7 @@ def test_a_lock_is_held_and_given_back() -> None:
     machine.forget("x")
     machine.note(GONE, 0.0)
     machine.report(0.0)
-    assert (lock.held, lock.taken) == (False, 8)
+    assert (lock.held, lock.taken) == (False, 8), "once for each of them"
 
 
 def test_a_call_that_is_over_is_over() -> None:
