@@ -169,7 +169,7 @@ def _socket(probes: Path, subject: str) -> Path:
 async def _settled(path: Path, before: Probed | None) -> Probed:
     """Probe; again after a moment if more tasks or handles are there than last time, for they may be about to go."""
     for _ in range(RETURN_TRIES):
-        if path.exists():
+        if await asyncio.to_thread(path.exists):
             break
         await asyncio.sleep(SETTLE_S)  # It died with the last message of the cycle, and is being started again.
     seen = await probe(path)

@@ -167,9 +167,7 @@ class Api:
             raise CallError(HTTPStatus.CONFLICT, "name-taken", f"there is a bot {name!r} already: choose another name")
         if self._service.bot_busy(name):
             raise CallError(HTTPStatus.CONFLICT, "name-taken", f"{name!r} was removed and is still ending: try again")
-        if not self._service.enabled("launches"):
-            said = "the service is not well, and launches nothing new: try again later"
-            raise CallError(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", said)
+        self._require("launches", "launches nothing new")
         limit = self._service.settings.bots_max
         if len(taken) >= limit:
             raise CallError(HTTPStatus.CONFLICT, "too-many-bots", f"{limit} bots run already: remove one first")
@@ -181,6 +179,13 @@ class Api:
             self._launching.discard(name)
         self._service.handle(wanted)
         return _json(self._status(name), HTTPStatus.CREATED)
+
+    def _require(self, feature: str, without: str) -> None:
+        """Refuse what the service does without while it is not well."""
+        if not self._service.enabled(feature):
+            raise CallError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "degraded", f"the service is not well, and {without}: try again later"
+            )
 
     async def _remove(self, request: Request) -> Response:
         _check_origin(request)
@@ -317,6 +322,7 @@ class Api:
 
     async def _series(self, request: Request) -> Response:
         query = _query(request, "name", "from", "to", "step")
+        self._require("series", "answers no questions about its past")
         name = query.get("name", "")
         if name not in FAMILIES:
             raise CallError(HTTPStatus.NOT_FOUND, "unknown-metric", f"name: there is no metric {name!r}; see /metrics")

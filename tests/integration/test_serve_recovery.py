@@ -153,6 +153,39 @@ def test_a_restart_marks_what_it_cut_short_and_brings_the_bots_back(chat: Served
     assert len(chat.messages(silent)) == 2
 
 
+def test_what_waits_in_the_queue_survives_kill_9_and_is_answered_in_its_order(chat: Served) -> None:
+    """One place, ten messages: one is being answered, nine wait when the service is killed."""
+    chat.start("--set", "turns_max=1", "--set", "checkpoint_s=0.05")
+    session = chat.session(chat.launch("slow", "one", first_token_s=0.2, token_s=0.02))
+
+    async def story() -> None:
+        async with chat.joined(session) as talk:
+            for number in range(10):
+                await talk.tell(type="say", cid=f"c{number}", text=f"question {number}")
+            accepted = 0
+            while accepted < 10:
+                accepted += (await talk.until("accepted"))[-1]["type"] == "accepted"
+            await talk.until("delta")
+        chat.kill()
+
+    run(story())
+    chat.start("--set", "turns_max=1")
+    deadline = time.monotonic() + 60
+    while len(replies := [each for each in chat.messages(session) if each["role"] == "bot"]) < 10 or any(
+        each["state"] == "streaming" for each in replies
+    ):
+        assert time.monotonic() < deadline, replies
+        time.sleep(0.1)
+    asked = [each["cid"] for each in chat.messages(session) if each["role"] == "user"]
+    assert asked == [f"c{number}" for number in range(10)]
+    states = {each["cid"]: each["state"] for each in replies}
+    # The one whose reply had begun may be cut short; whoever waited gets a whole one.
+    assert Counter(states.values())["done"] >= 9
+    assert states["c9"] == "done"
+    done = [each for each in replies if each["state"] == "done"]
+    assert [each["cid"] for each in sorted(done, key=lambda each: each["at"])] == [each["cid"] for each in done]
+
+
 def test_a_polite_end_in_the_middle_of_a_reply_reads_the_same_after_the_restart(chat: Served) -> None:
     chat.start("--set", "checkpoint_s=0.05")
     session = chat.session(chat.launch("slow", first_token_s=0.0, token_s=0.05))

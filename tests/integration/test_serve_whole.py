@@ -89,6 +89,24 @@ def test_maintenance_is_told_to_everybody_and_refuses_messages(service: Served) 
     assert (status, refused["error"]["code"]) == (422, "bad-field")
 
 
+def test_a_degraded_service_does_without_what_is_missed_least(service: Served) -> None:
+    session = service.session(service.launch("echo"))
+    order = {"mode": "degraded", "author": "ada", "reason": "we save our strength", "ttl_s": 60}
+    assert service.call("PUT", "/api/mode", order)[1]["off"] == ["launches", "series", "checkpoints", "retries"]
+    for method, path, body in (
+        ("GET", "/api/series?name=chat_sockets", None),
+        ("POST", "/api/bots", {"behaviour": "echo", "name": "another"}),
+    ):
+        status, refused = service.call(method, path, body)
+        assert (status, refused["error"]["code"]) == (503, "degraded")
+
+    async def story() -> None:
+        async with service.joined(session) as talk:
+            assert (await talk.say("c1", "still there?"))[-1]["type"] == "end"
+
+    run(story())
+
+
 def test_a_session_that_sends_too_fast_is_slowed_down(chat: Served) -> None:
     chat.start("--set", "session_rate_per_s=2", "--set", "session_burst=2")
     session = chat.session(chat.launch("echo"))
