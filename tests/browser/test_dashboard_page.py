@@ -106,7 +106,7 @@ def test_it_shows_alerts_charts_and_what_is_missing(lively: Served, play: Play, 
         page.on("pageerror", lambda error: wrong.append(str(error)))
         await expect(page.locator("#title")).to_have_text("Mine")
         alert = page.locator("#alerts [data-rule=lonely]")
-        await expect(alert).to_contain_text("There is only one bot. (state online)")
+        await expect(alert).to_contain_text("There is only one bot (state online)")
         await expect(alert).to_contain_text("is at or below 1")
         await expect(alert).to_contain_text("Launch another.")
         await expect(page.locator("#alerts-sum")).to_contain_text("1 firing.")

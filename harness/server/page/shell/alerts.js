@@ -34,7 +34,7 @@ function summed(rules, active, firing) {
 function named({ rule, alert }) {
   const labels = Object.entries(alert.labels).map(([label, value]) => `${label} ${value}`).join(", ");
   const name = alert.name === rule.id ? rule.summary : `No data: ${rule.summary}`;
-  return labels ? `${name} (${labels})` : name;
+  return labels ? `${name.replace(/\.$/, "")} (${labels})` : name;
 }
 
 function item(one) {
