@@ -722,6 +722,17 @@ class CapacityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckMoved:
+    """A health check changed its level; ``seq`` counts those of all checks from 1 without gaps."""
+
+    seq: int
+    check: str
+    before: str
+    after: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AlertMoved:
     """An alert changed its state: "inactive", "pending", "firing", "recovering"; ``value`` None: there was no data."""
 
@@ -827,6 +838,7 @@ ServiceFact = (
     | FeatureSwitched
     | ModeMoved
     | CapacityChanged
+    | CheckMoved
     | AlertMoved
     | BotSeen
 )
@@ -877,6 +889,7 @@ _RUN_FACTS: Final[tuple[type[RunFact], ...]] = (
     FeatureSwitched,
     ModeMoved,
     CapacityChanged,
+    CheckMoved,
     AlertMoved,
     BotSeen,
     FaultArmed,

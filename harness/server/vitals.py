@@ -17,7 +17,7 @@ from typing import Final
 from harness.adapters.processes import Guardian
 from harness.adapters.sqlite import Pulse
 from harness.adapters.usage import OwnUsage, resident_bytes, space
-from harness.core.events import BotStatus, Felt
+from harness.core.events import BotStatus, CheckMoved, Felt
 from harness.server.checks import Round, Seen, in_thread
 from harness.server.leak_watch import LeakWatch
 from harness.server.loop_watch import LOST_MAX, LoopWatch
@@ -94,7 +94,9 @@ class Vitals:
         )
 
     def moved(self, move: HealthMoved) -> None:
-        """Remember that a check has changed its level; the first look at it is no change."""
+        """Write down that a check has changed its level; people need not be told of the first look at it."""
+        why = move.evidence.output if move.evidence is not None else ""
+        self._service.note(CheckMoved(move.seq, move.check, move.before, move.after, why))
         if move.before != "unknown" or move.observations == 0:
             self._moves.append((monotonic(), move))
 
