@@ -16,6 +16,7 @@ from typing import Any, Final
 from harness.chat.desk import BUSY_RETRY_S, SWEEP, Desk
 from harness.chat.roster import BotRecord, Instance, Turn
 from harness.chat.steward import CARE, CARE_EVERY_S
+from harness.core.breaker import BY_HAND
 from harness.core.events import (
     Began,
     BotGarbled,
@@ -25,6 +26,7 @@ from harness.core.events import (
     BotStarted,
     BotUnwanted,
     BotWanted,
+    BreakerForced,
     Fact,
     Felt,
     ForgetBot,
@@ -61,6 +63,7 @@ class Caretaker:
             Felt: self._felt,
             ModeOrdered: self._mode_ordered,
             LimitOrdered: self._limit_ordered,
+            BreakerForced: self._breaker_forced,
             Woke: self._woke,
         }
 
@@ -203,6 +206,19 @@ class Caretaker:
 
     def _limit_ordered(self, fact: LimitOrdered) -> None:
         self._desk.do(Record(self._desk.steward.change(fact, self._desk.now)))
+
+    def _breaker_forced(self, fact: BreakerForced) -> None:
+        """Let a person decide; ValueError says what is wrong with the order, and nothing has changed."""
+        desk, record = self._desk, self._desk.bots.get(fact.bot)
+        if record is None:
+            return  # Removed meanwhile: there is nothing left to decide about.
+        try:
+            state = State(fact.state)
+        except ValueError:
+            known = ", ".join(sorted(BY_HAND.values()))
+            raise ValueError(f"state must be one of {known}, got {fact.state!r}") from None
+        moves = record.breaker.force(state, desk.now, author=fact.author, ttl_s=fact.ttl_s)
+        desk.moved(record, moves, f"{state.value} by {fact.author}")
 
     def _care(self) -> None:
         desk = self._desk

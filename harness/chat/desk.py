@@ -425,5 +425,7 @@ def crowded(record: BotRecord, refusal: Refusal) -> str:
 
 def unavailable(record: BotRecord, wait_s: float) -> str:
     """Say why an open breaker refuses, and for how long."""
+    if record.breaker.state is State.FORCED_OPEN:
+        return f"Bot Unavailable: {record.bot} takes no messages ({record.why}); it is tried again in {wait_s:.1f} s"
     why = f" ({record.why})" if record.why else ""
     return f"Bot Unavailable (recovering): {record.bot} kept failing{why}; it is tried again in {wait_s:.1f} s"

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from harness.chat.roster import BotRecord
+from harness.core.breaker import PASSING
 from harness.core.events import (
     CapacityChanged,
     FeatureSwitched,
@@ -132,7 +133,7 @@ class Steward:
         self._good = self._total = 0
         self._firsts.clear()
         if bots:
-            ready = sum(record.state == "online" and record.breaker.state == "closed" for record in bots)
+            ready = sum(record.state == "online" and record.breaker.state in PASSING for record in bots)
             health.observe(now, "bots_available_share", ready / len(bots))
             fullest = max(len(record.queue) for record in bots)
             health.observe(now, "queue_share", min(1.0, fullest / self._settings.queue_max))

@@ -204,6 +204,16 @@ class LimitOrdered:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerForced:
+    """A person decides a bot's breaker for ``ttl_s`` seconds: forced-open, disabled, metrics-only; or closes it."""
+
+    bot: str
+    state: str
+    author: str
+    ttl_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """A timer that the engine asked for rang."""
 
@@ -231,6 +241,7 @@ Fact = (
     | Felt
     | ModeOrdered
     | LimitOrdered
+    | BreakerForced
     | Woke
 )
 
@@ -299,8 +310,8 @@ class Rejected:
 class BotStatus:
     """The latest state of one bot. Not part of any session's log: only the newest counts.
 
-    ``state`` is starting, online, restarting or stopped; ``breaker`` is closed, open or half-open;
-    ``retry_after_s`` are the seconds until an open breaker lets a probe through.
+    ``state`` is starting, online, restarting or stopped; ``breaker`` is closed, open or half-open, or, by hand,
+    forced-open, disabled or metrics-only; ``retry_after_s`` are the seconds until one that refuses tries again.
     """
 
     bot: str

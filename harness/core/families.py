@@ -22,7 +22,11 @@ OTHER_OUTCOME: Final = "bot-error"
 """What a bot's own error codes are counted as: it may invent any number of them."""
 REFUSALS: Final = ("busy", "circuit-open", "empty", "over-capacity", "rate-limited", "too-long")
 """Codes of refusals that start at 0; others appear with their first refusal."""
-TRANSITIONS: Final = (("closed", "open"), ("open", "half-open"), ("half-open", "closed"), ("half-open", "open"))
+TRANSITIONS: Final = (
+    *(("closed", "open"), ("open", "half-open"), ("half-open", "closed"), ("half-open", "open")),
+    *(("closed", "forced-open"), ("forced-open", "half-open"), ("closed", "disabled"), ("disabled", "closed")),
+    *(("closed", "metrics-only"), ("metrics-only", "closed")),
+)
 """Moves of a breaker that start at 0."""
 LIVES: Final = ("started", "ready", "gone")
 BOT_STATES: Final = ("starting", "online", "restarting")
@@ -106,7 +110,7 @@ FAMILIES: Final[Mapping[str, Family]] = dict(
             "chat_breaker_transitions_total",
             "Changes of state of a bot's circuit breaker.",
             *("bot", "from", "to"),
-            each=12,
+            each=28,  # Every state to the four that people can ask for, and the four more that a breaker finds itself.
         ),
         _gauge("chat_bot_processes", "Processes of a bot, without those on their way out.", "bot"),
         _counter("chat_scalings_total", "Times that a bot got more or fewer processes.", "bot", "what", each=2),

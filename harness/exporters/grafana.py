@@ -117,6 +117,9 @@ def _mappings(states: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
         {
             "type": "value",
-            "options": {str(number): {"text": text, "index": number} for number, text in enumerate(states)},
+            "options": {
+                str(number): {"text": states[number], "index": index}
+                for index, number in enumerate((*range(len(states)), *range(-1, -len(states), -1)))
+            },
         }
     ]

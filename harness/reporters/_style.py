@@ -76,6 +76,8 @@ path.line.p95 { stroke-dasharray: 5 4; }
 path.fit { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 4 4; }
 path.leak { stroke: var(--fail); } path.calm { stroke: var(--answered); } path.shown { stroke: var(--unanswered); }
 .lane { margin-bottom: .4rem; } .lane rect.closed { fill: var(--closed); } .lane rect.open { fill: var(--open); }
+.lane rect.forced-open { fill: var(--open); opacity: .75; }
+.lane rect.disabled, .lane rect.metrics-only { fill: var(--soft); }
 .lane rect.half-open { fill: var(--half); } .lane rect.odd { fill: var(--unanswered); }
 .lane rect.fault { fill: var(--fail); opacity: .8; }
 .lane text.in { fill: var(--in); font-weight: 600; } .lane-name { font-size: .8125rem; color: var(--soft); margin: 0; }

@@ -19,6 +19,12 @@ from harness.reporters._charts import Block, Chart, Scale, lane, scale_for, text
 from harness.reporters._series import Slices, Span, breaker_spans, fault_spans, slices
 from harness.reporters._words import few, one_line
 
+BY_HAND: Final = {
+    "forced-open": "forced-open: refused by hand",
+    "disabled": "disabled: unjudged by hand",
+    "metrics-only": "metrics-only: counted by hand, not judged",
+}
+"""States that people bring a breaker to; they are explained only where they were."""
 MOVES_MAX: Final = 60
 LANES_MAX: Final = 12
 COLUMNS_MAX: Final = 40
@@ -95,7 +101,7 @@ def _breaker_lanes(story: Story, cut: Slices, x: Scale, shades: Sequence[Block],
     lanes = breaker_spans(story, cut.start, cut.end)
     for place, (bot, spans) in enumerate(list(lanes.items())[:LANES_MAX]):
         blocks = [Block(span.start, span.end, *_state(span.what)) for span in spans]
-        open_s = sum(span.end - span.start for span in spans if span.what == "open")
+        open_s = sum(span.end - span.start for span in spans if span.what in {"open", "forced-open"})
         ends = spans[-1].what
         finding = f"open for {open_s:.2f} s in all, {ends} at the end"
         drawn = lane(f"breaker of {bot}", finding, x, blocks, name=f"{name}-b{place}", shades=shades)
@@ -103,7 +109,15 @@ def _breaker_lanes(story: Story, cut: Slices, x: Scale, shades: Sequence[Block],
     still = [bot for bot in story.calls if bot not in lanes]
     if lanes:
         yield _legend(
-            (("closed", "closed"), ("open", "open: calls fail at once"), ("half-open", "half-open: one try")), "lane"
+            (
+                *(("closed", "closed"), ("open", "open: calls fail at once"), ("half-open", "half-open: one try")),
+                *(
+                    (state, words)
+                    for state, words in BY_HAND.items()
+                    if any(_was(spans, state) for spans in lanes.values())
+                ),
+            ),
+            "lane",
         )
         yield _moves(story)
         if still:
@@ -114,7 +128,11 @@ def _state(what: str) -> tuple[str, str]:
     """The class and the words of a breaker's state; a state that cannot be is shown, not trusted."""
     if what == "closed":
         return "closed", ""
-    return (what, what) if what in {"open", "half-open"} else ("odd", one_line(what))
+    return (what, what) if what in {"open", "half-open", *BY_HAND} else ("odd", one_line(what))
+
+
+def _was(spans: Sequence[Span], state: str) -> bool:
+    return any(span.what == state for span in spans)
 
 
 def _moves(story: Story) -> str:

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from harness import __version__
 from harness.adapters.sqlite import Session
 from harness.core.decode import decode
-from harness.core.events import BotUnwanted, BotWanted, ForgetBot, LimitOrdered, ModeOrdered
+from harness.core.events import BotUnwanted, BotWanted, BreakerForced, ForgetBot, LimitOrdered, ModeOrdered
 from harness.core.families import FAMILIES
 from harness.core.scenario import NAME
 from harness.errors import HarnessError
@@ -43,6 +43,8 @@ from harness.services.health_check import MEDIA_TYPE as HEALTH_TYPE
 T = TypeVar("T")
 BODY_BYTES_MAX: Final = 262_144
 TITLE_CHARS_MAX: Final = 200
+AUTHOR_CHARS_MAX: Final = 100
+"""Everybody is shown who has decided about a breaker."""
 MESSAGES_MAX: Final = 500
 MESSAGES_CHARS_MAX: Final = 2_000_000
 """About this many characters in one answer: to read and encode more would hold up every reply that streams."""
@@ -91,6 +93,15 @@ class NewMode:
     ttl_s: float = 3600.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBreaker:
+    """Body of ``PUT /api/bots/{bot}/breaker``."""
+
+    state: str
+    author: str
+    ttl_s: float = 3600.0
+
+
 class Api:
     """All calls but the page and the WebSocket."""
 
@@ -110,6 +121,7 @@ class Api:
             Route("/api/bots", guarded(self._bots), methods=["GET"]),
             Route("/api/bots", guarded(self._launch), methods=["POST"]),
             Route("/api/bots/{bot}", guarded(self._remove), methods=["DELETE"]),
+            Route("/api/bots/{bot}/breaker", guarded(self._breaker_forced), methods=["PUT"]),
             Route("/api/sessions", guarded(self._sessions), methods=["GET"]),
             Route("/api/sessions", guarded(self._new_session), methods=["POST"]),
             Route("/api/sessions/{session}/messages", guarded(self._messages), methods=["GET"]),
@@ -196,6 +208,16 @@ class Api:
         self._service.handle(BotUnwanted(bot))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
+    async def _breaker_forced(self, request: Request) -> Response:
+        wanted = await _body(NewBreaker, request)
+        bot = request.path_params["bot"]
+        self._status(bot)
+        if len(wanted.author) > AUTHOR_CHARS_MAX:
+            said = f"author: must have at most {AUTHOR_CHARS_MAX} characters, got {len(wanted.author)}"
+            raise CallError(HTTPStatus.UNPROCESSABLE_ENTITY, "bad-field", said)
+        self._order(BreakerForced(bot, wanted.state, wanted.author, wanted.ttl_s))
+        return _json(self._status(bot))
+
     def _status(self, bot: str) -> object:
         for status in self._service.statuses():
             if status.bot == bot:
@@ -280,7 +302,7 @@ class Api:
         self._order(ModeOrdered(wanted.mode, wanted.author, wanted.reason, wanted.ttl_s))
         return _json(self._service.mode())
 
-    def _order(self, order: LimitOrdered | ModeOrdered) -> None:
+    def _order(self, order: LimitOrdered | ModeOrdered | BreakerForced) -> None:
         try:
             self._service.handle(order)
         except ValueError as error:  # It was refused as a whole: nothing has changed.

@@ -17,6 +17,7 @@ from typing import Final
 from harness.adapters.processes import Guardian
 from harness.adapters.sqlite import Pulse
 from harness.adapters.usage import OwnUsage, resident_bytes, space
+from harness.core.breaker import PASSING
 from harness.core.events import BotStatus, CheckMoved, Felt
 from harness.server.checks import Round, Seen, in_thread
 from harness.server.leak_watch import LeakWatch
@@ -27,6 +28,13 @@ from harness.services.health_check import CheckConfig, HealthCheck, HealthMoved,
 BEAT_S: Final = 1.0
 SLOW_BEAT_S: Final = 5.0
 STALE_BEATS: Final = 5
+_BREAKERS: Final[Mapping[str, Level]] = {
+    "closed": "pass",
+    "half-open": "warn",
+    "disabled": "warn",
+    "metrics-only": "warn",
+}
+"""What calls go through by order is worth a look; any other state refuses them."""
 LAG_WARN_S: Final = 0.25
 LAG_FAIL_S: Final = 5.0
 STORE_IDLE_S: Final = 15.0
@@ -180,13 +188,13 @@ class Vitals:
 def _of_bots(statuses: Sequence[BotStatus]) -> dict[str, Seen]:
     """Judge all bots together, and each by itself."""
     away = [
-        f"{one.bot} ({one.why or one.state})" for one in statuses if one.state != "online" or one.breaker != "closed"
+        f"{one.bot} ({one.why or one.state})" for one in statuses if one.state != "online" or one.breaker not in PASSING
     ]
     said = f"not available: {', '.join(away)}" if away else ""
     found = {BOTS: Seen("warn" if away else "pass", f"{len(statuses) - len(away)} of {len(statuses)}", "", said)}
     for one in statuses:
         process: Level = "pass" if one.state == "online" else "warn" if one.state == "starting" else "fail"
-        breaker: Level = {"closed": "pass", "half-open": "warn"}.get(one.breaker, "fail")  # type: ignore[assignment]
+        breaker: Level = _BREAKERS.get(one.breaker, "fail")
         wait = f"tried again in {one.retry_after_s:.1f} s" if one.retry_after_s is not None else ""
         found[f"{BOT_PROCESS}/{one.bot}"] = Seen(process, one.state, "", "" if process == "pass" else one.why)
         found[f"{BOT_BREAKER}/{one.bot}"] = Seen(breaker, one.breaker, "", wait)

@@ -107,6 +107,48 @@ def test_a_degraded_service_does_without_what_is_missed_least(service: Served) -
     run(story())
 
 
+def test_a_breaker_can_be_forced_by_hand_and_the_order_ends_by_itself(service: Served) -> None:
+    bot = service.launch("echo")
+    session = service.session(bot)
+    path = f"/api/bots/{bot}/breaker"
+
+    async def story() -> None:
+        async with service.joined(session) as talk:
+            order = {"state": "forced-open", "author": "ada", "ttl_s": 1.5}
+            status, told = await asyncio.to_thread(service.call, "PUT", path, order)
+            assert (status, told["breaker"], told["why"]) == (200, "forced-open", "forced-open by ada")
+            assert (await talk.until("bot-status"))[-1]["breaker"] == "forced-open"
+            refused = (await talk.say("c1", "hi"))[-1]
+            assert (refused["type"], refused["code"]) == ("rejected", "circuit-open")
+            assert 0 < refused["retry_after_s"] <= 1.5
+            while (await talk.until("bot-status"))[-1]["breaker"] != "half-open":
+                pass
+            assert (await talk.say("c1", "hi"))[-1]["type"] == "end"
+
+    run(story())
+    service.await_bot(bot, breaker="closed")
+    lines = [json.loads(line) for line in (service.bot_logs / "circuit-breaker.jsonl").read_text().splitlines()]
+    moves = [(line["to"], line["cause"], line["author"], line["ttl_s"]) for line in lines if "to" in line]
+    assert moves == [
+        ("forced-open", "manual", "ada", 1.5),
+        ("half-open", "ttl", "", 0.0),
+        ("closed", "probe-ok", "", 0.0),
+    ]
+    for state, value in (("forced-open", 3), ("disabled", -1), ("metrics-only", -2), ("closed", 0)):
+        assert service.call("PUT", path, {"state": state, "author": "ada"})[0] == 200
+        assert f'chat_breaker_state{{bot="{bot}"}} {value}\n' in service.call("GET", "/metrics")[1].decode()
+    for wrong in (
+        {"state": "open", "author": "ada"},
+        {"state": "forced-open", "author": ""},
+        {"state": "forced-open", "author": "a" * 101},
+        {"state": "forced-open", "author": "ada", "ttl_s": 0},
+    ):
+        status, refusal = service.call("PUT", path, wrong)
+        assert (status, refusal["error"]["code"]) == (422, "bad-field"), wrong
+    assert service.call("PUT", "/api/bots/nobody/breaker", {"state": "closed", "author": "ada"})[0] == 404
+    assert service.bot(bot)["breaker"] == "closed"
+
+
 def test_a_session_that_sends_too_fast_is_slowed_down(chat: Served) -> None:
     chat.start("--set", "session_rate_per_s=2", "--set", "session_burst=2")
     session = chat.session(chat.launch("echo"))

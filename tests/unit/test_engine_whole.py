@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.core.events import (
+    Accepted,
     Act,
     Began,
     BotEnded,
@@ -16,7 +17,10 @@ from harness.core.events import (
     BotReady,
     BotSaid,
     BotStarted,
+    BotStatus,
     BotUnwanted,
+    BreakerForced,
+    BreakerMoved,
     CapacityChanged,
     End,
     Failed,
@@ -304,6 +308,94 @@ def test_while_checkpoints_are_off_a_reply_is_saved_at_its_end_only() -> None:
     assert turn not in chat.store
     chat.do(BotEnded("a", turn))
     assert chat.store[turn].text == "xxxx"
+
+
+# --- A breaker by hand ----------------------------------------------------------------------------------------------
+def test_a_breaker_that_is_forced_open_refuses_until_its_time_is_up_and_a_probe_decides() -> None:
+    chat = chat_with(turns_max=1, turns_min=1)
+    working = chat.asked()
+    (waits,) = frames(chat.say(), Accepted)
+    acts = chat.do(BreakerForced("a", "forced-open", "ada", 60.0))
+    (moved,) = recorded(acts, BreakerMoved)
+    assert (moved.after, moved.cause, moved.author, moved.ttl_s) == ("forced-open", "manual", "ada", 60.0)
+    told = of(acts, TellAll)[-1].status
+    assert isinstance(told, BotStatus)
+    assert (told.breaker, told.retry_after_s, told.why) == ("forced-open", 60.0, "forced-open by ada")
+    assert [(frame.turn, frame.code) for frame in frames(acts, Failed)] == [(waits.turn, "circuit-open")]
+    refused = rejected(chat.say())
+    assert (refused.code, refused.retry_after_s) == ("circuit-open", 60.0)
+    assert "by ada" in refused.message
+    assert frames(chat.do(BotEnded("a", working)), End)  # What it works on is finished.
+    assert chat.status().breaker == "forced-open"
+    chat.wait(60.0)
+    assert recorded(chat.acts, BreakerMoved)[-1].cause == "ttl"
+    assert chat.status().breaker == "half-open"
+    chat.do(BotEnded("a", chat.asked()))
+    assert chat.status().breaker == "closed"
+
+
+@pytest.mark.parametrize("state", ["disabled", "metrics-only"])
+def test_a_breaker_that_is_out_of_office_lets_everything_through_for_a_while(state: str) -> None:
+    chat = chat_with(breaker_failures_max=1, attempts_max=1)
+    chat.do(Began())
+    chat.do(BreakerForced("a", state, "ada", 60.0))
+    for _ in range(5):
+        chat.do(BotFailed("a", chat.asked(), "bot-failed", "no"))
+    status = chat.status()
+    assert (status.breaker, status.retry_after_s) == (state, None)
+    chat.wait(60.0)
+    assert chat.status().breaker == "closed"
+    chat.do(BotFailed("a", chat.asked(), "bot-failed", "no"))
+    assert chat.status().breaker == "open"
+
+
+def test_a_person_closes_an_open_breaker_and_its_bot_comes_back() -> None:
+    chat = chat_with(breaker_failures_max=1, attempts_max=1)
+    chat.die()
+    assert chat.status().breaker == "open"
+    acts = chat.do(BreakerForced("a", "closed", "ada"))
+    assert [act.bot for act in of(acts, StartBot)] == ["a"]
+    assert chat.status().breaker == "closed"
+
+
+def test_a_bot_that_dies_while_forced_open_is_started_again() -> None:
+    chat = chat_with()
+    chat.do(BreakerForced("a", "forced-open", "ada", 600.0))
+    chat.die()
+    chat.wait(10.0)
+    assert of(chat.acts, StartBot)[-1].bot == "a"
+    assert chat.status().restarts == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        (BreakerForced("a", "ajar", "ada"), "state must be one of closed, disabled, forced-open, metrics-only"),
+        (BreakerForced("a", "half-open", "ada"), "nobody can force a breaker to be half-open"),
+        (BreakerForced("a", "forced-open", " "), "author"),
+        (BreakerForced("a", "forced-open", "ada", float("nan")), "ttl_s"),
+        (BreakerForced("a", "forced-open", "ada", 0.0), "ttl_s"),
+    ],
+)
+def test_an_impossible_order_to_a_breaker_changes_nothing(order: BreakerForced, says: str) -> None:
+    chat = chat_with()
+    before = chat.status()
+    with pytest.raises(ValueError, match=says):
+        chat.do(order)
+    assert chat.status() == before
+    assert chat.do(BreakerForced("nobody", "forced-open", "ada")) == []
+
+
+def test_a_bot_whose_breaker_is_forced_open_is_not_available_one_that_is_disabled_is() -> None:
+    chat = chat_with()
+    chat.do(Began())
+    for state, share in (("forced-open", 0.0), ("disabled", 1.0)):
+        chat.do(BreakerForced("a", state, "ada", 600.0))
+        chat.wait(1.0)
+        score = chat.engine.score
+        assert score is not None
+        (part,) = (part for part in score.contributions if part.component == "bots_available_share")
+        assert part.value == share, state
 
 
 # --- Processes of a bot ---------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ const SMALL = 1e-9;
 
 export function said(value, unit, states = []) {
   if (value === null || value === undefined) return "no data";
-  if (unit === "state") return states[value] ?? String(value);
+  if (unit === "state") return (Number.isInteger(value) && states.at(value)) || String(value); // -1 is the last one.
   if (unit === "ratio") return `${digits(value * 100)} %`;
   if (unit === "bytes") return bytes(value);
   if (unit === "per-second") return `${digits(value)}/s`;
