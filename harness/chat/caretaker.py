@@ -202,7 +202,8 @@ class Caretaker:
         self._desk.steward.feel(fact, self._desk.now)
 
     def _mode_ordered(self, fact: ModeOrdered) -> None:
-        self._told(self._desk.steward.order(fact, self._desk.now))
+        # The same mode again may have another reason and another end: users are to know.
+        self._told(self._desk.steward.order(fact, self._desk.now), anyhow=True)
 
     def _limit_ordered(self, fact: LimitOrdered) -> None:
         self._desk.do(Record(self._desk.steward.change(fact, self._desk.now)))
@@ -234,8 +235,8 @@ class Caretaker:
                     desk.do(Record(Scaled(record.bot, before, after, decision.reason, held)))
         desk.do(WakeAt(desk.now + CARE_EVERY_S, CARE))
 
-    def _told(self, facts: list[ServiceFact]) -> None:
-        if facts:
+    def _told(self, facts: list[ServiceFact], *, anyhow: bool = False) -> None:
+        if facts or anyhow:
             self._desk.do(*map(Record, facts), TellAll(self._desk.steward.mode(self._desk.now)))
 
     def _restart(self, record: BotRecord, instance: Instance) -> None:

@@ -120,6 +120,10 @@ class ChatPage:
         await self.bot(name).click()
         await expect(self.page.get_by_role("heading", level=1)).to_have_text(name)
 
+    async def may_send(self, *, timeout_ms: float = 330_000) -> None:
+        """Wait until the page does not hold back what is to be sent: the service may have asked it to."""
+        await expect(self.page.locator("#send:not([aria-disabled])")).to_have_count(1, timeout=timeout_ms)
+
     async def say(self, text: str) -> None:
         """Write a message and press Enter."""
         box = self.page.locator("#message")

@@ -280,6 +280,7 @@ class Visit:
         return "; ".join(lines[:4])[:400] or "it took too long"
 
     async def _say(self, text: str) -> Told:
+        await self._chat.may_send()
         told = self._witness.press(self._bot, time.monotonic(), text)
         await self._chat.say(text)
         await self._until(told.known)

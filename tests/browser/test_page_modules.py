@@ -72,6 +72,8 @@ MARKDOWN = (MODULES / "markdown.js").read_text(encoding="utf-8")
 
 STORE = (MODULES / "store.js").read_text(encoding="utf-8")
 
+PACE = (MODULES / "pace.js").read_text(encoding="utf-8")
+
 SMALL = (MODULES / "small.js").read_text(encoding="utf-8")
 
 
@@ -105,6 +107,51 @@ def test_the_store_takes_frames_twice_late_and_out_of_order(service_page: Any) -
     assert found["open"] == ["t1", "t2"]
     assert found["stale"] == [["online"], ["online"]]
     assert found["news"] == ["starting"]
+
+
+def test_the_pace_holds_back_what_the_service_refuses_and_sends_it_when_it_may(service_page: Any) -> None:
+    found = service_page(PACE, None)
+    assert found["scopes"] == [
+        # Why it was refused, what holds here, after its time, in another session of the bot, at another bot.
+        ["rate-limited", "rate-limited", None, None, None],
+        ["busy", "busy", None, "busy", None],
+        ["circuit-open", "circuit-open", None, "circuit-open", None],
+        ["over-capacity", "over-capacity", None, "over-capacity", "over-capacity"],
+        ["maintenance", "maintenance", None, "maintenance", "maintenance"],
+        ["too-long", None, None, None, None],
+    ]
+    assert (found["untimed"], found["unknown"]) == (None, None)
+    assert (found["longest"], found["newest"]) == (6_000, 3_000)
+    assert found["back"] == ["circuit-open", "circuit-open", None]
+    during = {"code": "maintenance", "until": 61_000}
+    assert found["maintenance"] == [during, None, {"code": "maintenance", "until": None}]
+    assert found["due"] == [None, None, "m1"]
+    assert (found["oneAtATime"], found["then"]) == (None, "m2")
+    assert found["tries"] == [True, True, False]
+    assert found["never"] == [False] * 3
+    assert found["tooLong"] == [True, False, False, False]
+    assert (found["lost"], found["asked"]) == (None, "m1")
+    assert found["words"] == [
+        "You are sending faster than the service takes it. You can send again in 3\u00a0s.",
+        "Bot Unavailable (recovering). You can send again in 4\u00a0min.",
+        "People are working on the service. You can send again when it is over.",
+        "The whole service is full.",
+    ]
+    assert found["modes"] == [
+        ["Maintenance", "no messages are taken. Why: new disks. Over in 60\u00a0s."],
+        ["Reduced service", "failed replies are not tried again, no odd."],
+    ]
+    assert found["breakers"] == [
+        [True, "online", ""],
+        [False, "recovering", ""],
+        [False, "testing", ""],
+        [False, "switched off", ""],
+        [True, "online", "breaker switched off"],
+        [True, "online", "breaker only counts"],
+    ]
+    assert found["forced"] == ["Bot Unavailable", "It was switched off (forced-open by ada). Next try in 5\u00a0s."]
+    assert found["processes"] == "3 processes"
+    assert found["spans"] == ["5\u00a0s", "120\u00a0s", "3\u00a0min"]
 
 
 def test_the_small_modules(service_page: Any) -> None:

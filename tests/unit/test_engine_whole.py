@@ -289,7 +289,10 @@ def test_maintenance_refuses_messages_with_its_reason_and_ends_by_itself() -> No
     assert "new disks" in refused.message
     chat.wait(61.0)
     assert of(chat.say(), ToBot)
-    chat.do(ModeOrdered("maintenance", "ada", "again", 60.0))
+    chat.do(ModeOrdered("maintenance", "ada", "again", 600.0))
+    told = only(chat.do(ModeOrdered("maintenance", "ada", "longer than that", 60.0)), TellAll).status
+    assert isinstance(told, ServiceMode)
+    assert (told.why, told.retry_after_s) == ("longer than that", 60.0)
     chat.do(ModeOrdered("auto", "ada"))
     assert of(chat.say(), ToBot)
     with pytest.raises(ValueError, match="mode must be full, degraded, maintenance or auto"):

@@ -7,12 +7,13 @@
  */
 
 import { newCid, newMessage } from "./core/outbox.js";
+import { due, hold } from "./core/pace.js";
 import { read, write } from "./core/route.js";
 import { openTurns, reduce, start } from "./core/store.js";
-import { failure, refusal } from "./core/words.js";
+import { secondsLeft } from "./core/text.js";
+import { failure, refusal, waiting } from "./core/words.js";
 import { announcer } from "./shell/announcer.js";
 import { composer } from "./shell/composer.js";
-import { launchDialog, removeDialog } from "./shell/dialogs.js";
 import { get } from "./shell/dom.js";
 import { listSessions, messagesBefore, openSession } from "./shell/http.js";
 import { forgetMessage, keepMessage, keptMessage, keptMessages, onForgotten } from "./shell/keep.js";
@@ -29,7 +30,8 @@ let state = start();
 let sessions = [];
 let selections = 0; // Counts them, so that a late answer for an earlier one is dropped.
 let opening = false; // The first message is making its session.
-let drawing = false, cost = 0;
+let drawing = false, cost = 0, listing = 0;
+let heldBy, over, dialogs; // The code of the hold that is shown, the timer of its end.
 
 const say = announcer();
 const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, hello, {
@@ -39,17 +41,15 @@ const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${loca
 });
 const side = sidebar({ select, fresh, more: () => sessionsOf(state.bot) });
 const top = status({ wake: () => link.wake(), calm: () => happen({ type: "trouble", trouble: null }) }, say);
-const launch = launchDialog({ launched, listed: (answer) => happen({ type: "bots", bots: answer.bots, now: Date.now() }) });
-const removal = removeDialog({ removed: (bot) => say.polite(`${bot} was removed.`) });
-const box = composer({ say: speak, stop });
+const box = composer({ say: speak, stop, wait: say.urgent });
 const paper = transcript({
   earlier, retry, drop, resend: (entry) => post(state.entries.find((one) => one.key === `u:${entry.cid}`)?.text ?? ""),
-  launch: () => launch.open(), drawer: () => side.drawer(true),
+  launch: () => ask("launch"), drawer: () => side.drawer(true),
 });
 
 get("skip").addEventListener("click", () => get(state.bot ? "message" : "empty-action").focus()); // A link would change the address.
-get("launch-open").addEventListener("click", () => launch.open(""));
-get("remove-open").addEventListener("click", () => removal.open(state.bot));
+get("launch-open").addEventListener("click", () => ask("launch"));
+get("remove-open").addEventListener("click", () => ask("remove", state.bot));
 addEventListener("hashchange", followAddress);
 onForgotten((cid) => happen({ type: "threw-away", cid }));
 setInterval(() => draw(), 1_000);
@@ -73,13 +73,26 @@ function draw() {
     const begun = performance.now(), now = Date.now();
     side.show(state, sessions, now);
     top.show(state, now);
-    box.show(state);
+    box.show(state, pace(now));
     paper.show(state, now);
     cost = performance.now() - begun;
   };
   if (document.hidden) setTimeout(paint, FRAME_MAX_MS);
   else if (wait > FRAME_MIN_MS) setTimeout(() => requestAnimationFrame(paint), wait - FRAME_MIN_MS);
   else requestAnimationFrame(paint);
+}
+
+/** Send what has waited and may go; why nothing can be sent now, or "". */
+function pace(now) {
+  const next = due(state, now), stop = hold(state, now);
+  if (next) retry(next, next.tries + 1);
+  if (stop?.code !== heldBy) {
+    if (!stop && !next) say.polite("You can send again.");
+    heldBy = stop?.code;
+  }
+  clearTimeout(over);
+  if (stop?.until) over = setTimeout(draw, Math.min(stop.until - now + 1, 1_000));
+  return stop ? waiting(stop.code, secondsLeft(stop.until, now)) : "";
 }
 
 // --- Frames ---------------------------------------------------------------------------------------------------------
@@ -101,7 +114,8 @@ function heard(frame) {
     case "rejected": {
       const kept = keptMessage(frame.cid);
       if (kept) keepMessage({ ...kept, state: "failed", code: frame.code, reason: frame.message ?? "" });
-      say.urgent(`Not sent: ${refusal(frame.code, frame.message ?? "")}`);
+      const entry = state.entries.find((one) => one.key === `u:${frame.cid}`);
+      if (!entry?.tries) say.urgent(`Not sent${entry?.again ? " yet" : ""}: ${refusal(frame.code, frame.message ?? "")}`);
       break;
     }
     case "begin":
@@ -187,6 +201,18 @@ function go(bot, session, instead = false) {
   if (bot) box.focus();
 }
 
+/** Dialogs are loaded when one is asked for: most visits need none. */
+async function ask(which, about = "") {
+  dialogs ??= import("./shell/dialogs.js").then(({ launchDialog, removeDialog }) => ({
+    launch: launchDialog({ launched, listed: (answer) => happen({ type: "bots", bots: answer.bots, now: Date.now() }) }),
+    remove: removeDialog({ removed: (bot) => say.polite(`${bot} was removed.`) }),
+  }));
+  const made = await dialogs.catch(() => null);
+  if (made) return made[which].open(about);
+  dialogs = undefined;
+  happen({ type: "trouble", trouble: "The service cannot be reached. Try again when it can." });
+}
+
 function launched(status) {
   happen({ type: "launched", status, now: Date.now() });
   say.polite(`${status.bot} was launched.`);
@@ -230,9 +256,14 @@ function post(words) {
   get("scroller").scrollTop = 0;
 }
 
-function retry(entry) {
+/** `tries`: how often the page has sent it again by itself. */
+function retry(entry, tries = 0) {
+  if (hold(state, Date.now())) {
+    happen({ type: "soon", cid: entry.cid });
+    return;
+  }
   keepMessage(newMessage(entry.cid, state.session, entry.text, entry.at));
-  happen({ type: "again", cid: entry.cid });
+  happen({ type: "again", cid: entry.cid, tries });
   if (state.joined) link.send({ type: "say", cid: entry.cid, text: entry.text });
 }
 
@@ -258,8 +289,6 @@ async function earlier() {
 }
 
 // --- Sessions -------------------------------------------------------------------------------------------------------
-let listing = 0;
-
 /** Soon, and once for many reasons. */
 function listAgain() {
   listing ||= setTimeout(async () => {

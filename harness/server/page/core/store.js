@@ -7,12 +7,14 @@
  * Why   the screen is a function of this value, so it can be tested without one
  *
  *   entries, oldest first
- *     {key, role: "user", cid, mid, text, at, state: sending | accepted | failed, code, reason, retry (seconds)}
+ *     {key, role: "user", cid, mid, text, at, state: sending | accepted | failed, code, reason, retry (seconds),
+ *      again (goes out by itself), tries (so far, by itself)}
  *     {key, role: "bot", cid, mid (= turn), text, chars, at, state: waiting | streaming | done | cancelled | failed |
  *      interrupted, code, reason, intact}
  *   A reply stands below the message that it answers, in whatever order they arrive.
  */
 
+import { again, held, lifted } from "./pace.js";
 import { dropPoints, points } from "./text.js";
 
 /** Entries kept in memory; what is older can be loaded again. */
@@ -23,6 +25,8 @@ export function start() {
     link: { state: "connecting", attempt: 0, until: null, why: "" },
     bots: [],
     known: false, // whether the list of bots has arrived
+    mode: null,
+    holds: [], // of pace.js
     limits: {},
     bot: null,
     session: null,
@@ -47,7 +51,10 @@ export function reduce(state, event) {
     case "wrote":
       return { ...state, entries: put(state.entries, written(event.message)) };
     case "again":
-      return { ...state, entries: change(state.entries, `u:${event.cid}`, { state: "sending", code: "", reason: "", retry: null }) };
+      return { ...state, entries: change(state.entries, `u:${event.cid}`, 
+        { state: "sending", code: "", reason: "", retry: null, again: false, tries: event.tries ?? 0 }) };
+    case "soon": // as soon as it may
+      return { ...state, entries: change(state.entries, `u:${event.cid}`, { again: true }) };
     case "threw-away":
       return { ...state, entries: state.entries.filter((entry) => entry.key !== `u:${event.cid}` || entry.state === "accepted") };
     case "earlier":
@@ -87,10 +94,11 @@ function framed(state, frame, now) {
     case "welcome":
       return welcomed(state, frame, now);
     case "bot-status":
-      return { ...state, bots: withBot(state.bots, frame, now) };
+      return eased({ ...state, bots: withBot(state.bots, frame, now) });
+    case "service-mode":
+      return eased({ ...state, mode: timed(frame, now) });
     case "rejected":
-      return { ...state, entries: change(state.entries, `u:${frame.cid}`,
-        { state: "failed", code: frame.code, reason: frame.message ?? "", retry: frame.retry_after_s ?? null }, (entry) => entry.state !== "accepted") };
+      return refused(state, frame, now);
     case "accepted": case "begin": case "delta": case "end": case "failed":
       return logged(state, frame, now);
     default:
@@ -98,9 +106,21 @@ function framed(state, frame, now) {
   }
 }
 
+function refused(state, frame, now) {
+  const place = find(state.entries, `u:${frame.cid}`), entry = state.entries[place];
+  if (!entry || entry.state === "accepted") return state;
+  const { code, message: reason = "", retry_after_s: retry = null } = frame;
+  return { ...state, holds: held(state, frame, now),
+    entries: state.entries.with(place, { ...entry, state: "failed", code, reason, retry, again: again(frame, entry.tries) }) };
+}
+
+function eased(state) {
+  return { ...state, holds: lifted(state) };
+}
+
 function welcomed(state, frame, now) {
-  const next = { ...state, limits: frame.limits ?? {}, known: true,
-    bots: (frame.bots ?? []).filter(running).map((bot) => timed(bot, now)).sort(byName) };
+  const next = eased({ ...state, limits: frame.limits ?? {}, known: true, mode: frame.mode ? timed(frame.mode, now) : null,
+    bots: (frame.bots ?? []).filter(running).map((bot) => timed(bot, now)).sort(byName) });
   if ((frame.session ?? null) !== state.session) return next; // The answer to a hello that was overtaken.
   if (state.session === null) return { ...next, joined: true, fresh: false };
   if (frame.recovered) return { ...next, joined: true, fresh: false, gap: "" };
@@ -160,13 +180,13 @@ function settled(entries, frame, now) {
   if (place >= 0 && entries[place].state === "accepted") return entries;
   const known = place >= 0 ? entries[place] : written({ cid: frame.cid, text: frame.text, at: now, state: "accepted" });
   const rest = entries.filter((_, other) => other !== place);
-  return put(rest, { ...known, mid: frame.mid, text: frame.text ?? known.text, state: "accepted", code: "", reason: "" });
+  return put(rest, { ...known, mid: frame.mid, text: frame.text ?? known.text, state: "accepted", code: "", reason: "", again: false });
 }
 
 // --- Entries --------------------------------------------------------------------------------------------------------
 function written(message) {
   return { key: `u:${message.cid}`, role: "user", cid: message.cid, mid: "", text: message.text, at: message.at,
-    state: message.state, code: message.code ?? "", reason: message.reason ?? "", retry: null };
+    state: message.state, code: message.code ?? "", reason: message.reason ?? "", retry: null, again: false, tries: 0 };
 }
 
 function reply(turn, cid, at) {

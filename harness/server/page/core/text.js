@@ -31,6 +31,11 @@ export function many(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+/** "5 s", "9 min". */
+export function span(seconds) {
+  return seconds <= 120 ? `${seconds}\u00a0s` : `${Math.ceil(seconds / 60)}\u00a0min`;
+}
+
 /** Whole seconds until a moment, never below 0; both in ms. */
 export function secondsLeft(until, now) {
   return until === null ? 0 : Math.max(0, Math.ceil((until - now) / 1000));

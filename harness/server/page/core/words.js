@@ -6,13 +6,16 @@
  * Why   one place to read, translate and test everything that a person is told when something is wrong
  */
 
-import { many } from "./text.js";
+import { many, span } from "./text.js";
 
 export const UNAVAILABLE = "Bot Unavailable (recovering)";
 
 const REFUSALS = {
   "circuit-open": `${UNAVAILABLE}. Try again when it is back.`,
-  "busy": "The bot has too much to do. Try again in a moment.",
+  "busy": "The bot has too much to do.",
+  "rate-limited": "You are sending faster than the service takes it.",
+  "over-capacity": "The whole service is full.",
+  "maintenance": "People are working on the service.",
   "too-long": "Too long. Shorten it and send it again.",
   "empty": "There was nothing in it.",
   "no-bot": "This bot is not running any more. Launch it again, then retry.",
@@ -29,17 +32,41 @@ export function failure(code, message) {
   return code === "circuit-open" ? `${UNAVAILABLE}.` : sentence(message || code || "The reply failed");
 }
 
-/** The banner of a breaker that is not closed: [title, detail]. */
-export function banner(breaker, seconds) {
-  if (breaker === "open" && seconds > 0) {
+/** Why the page does not send now, and until when. */
+export function waiting(code, seconds) {
+  const why = code === "circuit-open" ? `${UNAVAILABLE}.` : REFUSALS[code];
+  return `${why} You can send again ${code === "maintenance" && !seconds ? "when it is over" : `in ${span(seconds)}`}.`;
+}
+
+/** The banner of a breaker that lets nothing through, or only a trial: [title, detail]. */
+export function banner(bot, seconds) {
+  if (bot.breaker === "forced-open") return ["Bot Unavailable", `It was switched off (${bot.why}). Next try in ${span(seconds)}.`];
+  if (bot.breaker === "open" && seconds > 0) {
     return [UNAVAILABLE, `It failed too often and gets a rest. Next try in ${seconds} s.`];
   }
   return [UNAVAILABLE, "The next message tests it."];
 }
 
+/** Whether a breaker lets everything through. */
+export function passes(breaker) {
+  return breaker === "closed" || breaker in BREAKERS;
+}
+
+const BREAKERS = { "disabled": "breaker switched off", "metrics-only": "breaker only counts" };
+
+const OFF = { launches: "no bots are launched", series: "charts stand still", checkpoints: "replies are saved at their end", retries: "failed replies are not tried again" };
+
+/** The banner of a service that is not whole: [title, detail]. */
+export function modeBanner({ mode, off, why }, seconds) {
+  const because = why ? ` ${sentence(`Why: ${why}`)}` : "";
+  if (mode === "maintenance") return ["Maintenance", `no messages are taken.${because}${seconds ? ` Over in ${span(seconds)}.` : ""}`];
+  return ["Reduced service", `${off.map((name) => OFF[name] ?? `no ${name}`).join(", ")}.${because}`];
+}
+
 /** State of a bot in one or two words. */
 export function botState(bot) {
   if (bot.breaker === "open") return "recovering";
+  if (bot.breaker === "forced-open") return "switched off";
   if (bot.breaker === "half-open") return "testing";
   return bot.state;
 }
@@ -47,6 +74,8 @@ export function botState(bot) {
 /** What a bot is doing. */
 export function botWork(bot) {
   const parts = [];
+  if (bot.breaker in BREAKERS) parts.push(BREAKERS[bot.breaker]);
+  if (bot.instances > 1) parts.push(`${bot.instances} processes`);
   if (bot.in_flight) parts.push(`${bot.in_flight} replying`);
   if (bot.queued) parts.push(`${bot.queued} waiting`);
   if (bot.restarts) parts.push(`restarted ${bot.restarts === 1 ? "once" : `${bot.restarts} times`}`);

@@ -34,8 +34,9 @@ export class Article {
   }
 
   /** Give back whether it wants to be shown again as time passes. */
-  show(entry, now, online) {
-    const stamp = isOpen(entry) || entry.state === "sending" ? `${online} ${Math.floor((now - entry.at) / 1000)}` : "";
+  show(entry, now, online, wait) {
+    const stamp = isOpen(entry) || entry.state === "sending" ? `${online} ${Math.floor((now - entry.at) / 1000)}`
+      : entry.again ? `again ${wait}` : "";
     const restless = stamp !== "";
     if (entry === this.#entry && stamp === this.#shown) return restless;
     const fresh = entry !== this.#entry;
@@ -51,7 +52,8 @@ export class Article {
         attribute(this.element, "data-intact", String(entry.intact));
       }
     }
-    this.#say(entry, now, online);
+    this.#say(entry, now, online, wait);
+    attribute(this.element, "data-again", entry.again ? "true" : null);
     attribute(this.element, "data-code", entry.code || null);
     attribute(this.element, "data-retry-after", entry.state === "failed" ? entry.retry : null);
     attribute(this.element, "data-state", entry.state); // Last: whoever watches for the state finds the rest done.
@@ -64,8 +66,8 @@ export class Article {
   }
 
   /** The line below: what is going on, what went wrong, what can be done. */
-  #say(entry, now, online) {
-    const [kind, words, actions] = note(entry, now, online);
+  #say(entry, now, online, wait) {
+    const [kind, words, actions] = note(entry, now, online, wait);
     const wanted = `${kind}|${words}|${actions}`;
     if (wanted === this.#actions) return;
     this.#actions = wanted;
@@ -77,7 +79,7 @@ export class Article {
 
 const ACTIONS = { retry: "Try again", drop: "Remove", resend: "Send again" };
 
-function note(entry, now, online) {
+function note(entry, now, online, wait) {
   switch (entry.state) {
     case "sending": return ["busy", online ? "Sending …" : "Kept here; it goes out when the connection is back.", []];
     case "accepted": return ["sent", "Sent", []];
@@ -86,6 +88,7 @@ function note(entry, now, online) {
     case "cancelled": return ["quiet", "Stopped.", []];
     case "interrupted": return ["bad", "The service was restarted in the middle of this reply.", ["resend"]];
     case "failed":
+      if (entry.again) return ["soon", `Not sent yet: ${refusal(entry.code, entry.reason)} It goes out by itself ${wait}.`, ["drop"]];
       if (entry.role === "user") return ["bad", `Not sent: ${refusal(entry.code, entry.reason)}`, ["retry", "drop"]];
       return ["bad", failure(entry.code, entry.reason), ["resend"]];
     default: return ["", "", []];

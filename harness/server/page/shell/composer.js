@@ -3,7 +3,7 @@
  * In    keys and clicks; the state
  * Out   texts to send and replies to stop, through `actions`; a draft that survives a reload
  * Rule  it is never disabled while a reply comes; Enter during the composition of a character is not "send";
- *       a text leaves the box only when the outbox has it
+ *       a text leaves the box only when the outbox has it; while the service asks to wait, nothing is sent
  * Why   waiting for a slow bot must not cost anybody a word
  */
 
@@ -17,7 +17,7 @@ const NEAR_LIMIT = 0.8;
 
 export function composer(actions) {
   const box = get("message"), form = get("composer");
-  let place = null, state = null, busy = false;
+  let place = null, state = null, busy = false, held = "";
 
   box.addEventListener("input", () => { keepDraft(place, box.value); warn(""); measure(); });
   box.addEventListener("keydown", key);
@@ -36,6 +36,7 @@ export function composer(actions) {
 
   async function submit() {
     if (busy) return;
+    if (held) return actions.wait(held);
     const words = box.value.toWellFormed();
     const wrong = measure();
     warn(wrong);
@@ -61,7 +62,7 @@ export function composer(actions) {
     attribute(get("composer-hint"), "data-near", near);
     text(get("composer-keys"), near
       ? (left < 0 ? `${(-left).toLocaleString("en")} characters too many` : `${left.toLocaleString("en")} characters left`)
-      : "Enter sends, Shift + Enter starts a new line");
+      : held || "Enter sends, Shift + Enter starts a new line");
     const frame = bytes(JSON.stringify({ type: "say", cid: "0".repeat(36), text: box.value }));
     return fault(box.value, chars, frame, limits);
   }
@@ -72,8 +73,15 @@ export function composer(actions) {
   }
 
   return {
-    show(next) {
+    /** `wait`: why nothing can be sent now, or "". */
+    show(next, wait) {
       state = next;
+      if (wait !== held) {
+        held = wait;
+        attribute(get("send"), "aria-disabled", held ? "true" : null);
+        attribute(get("composer-hint"), "data-held", Boolean(held));
+        measure();
+      }
       attribute(form, "hidden", !state.bot);
       attribute(get("stop"), "hidden", openTurns(state).length === 0);
       text(box.labels[0], state.bot ? `Message to ${state.bot}` : "Message");

@@ -10,6 +10,10 @@ import { chosen, fields } from "../core/options.js";
 import { attribute, el, get, text } from "./dom.js";
 import { launchBot, listBots, removeBot } from "./http.js";
 
+await new Promise((there) => { // Whoever imports this gets dialogs that are dressed.
+  document.head.append(el("link", { rel: "stylesheet", href: "/static/styles/dialogs.css", on: { load: there, error: there } }));
+});
+
 export function launchDialog(actions) {
   const dialog = get("launch");
   let behaviours = {}, wanted = "", known = [];

@@ -6,7 +6,9 @@
  * Why   script that holds the bottom detaches itself, or drags readers away from what they read
  */
 
+import { hold } from "../core/pace.js";
 import { selectedBot } from "../core/store.js";
+import { secondsLeft, span } from "../core/text.js";
 import { MESSAGES_MAX, newer, older, range } from "../core/window.js";
 import { Article } from "./article.js";
 import { arrange, attribute, get, text } from "./dom.js";
@@ -56,6 +58,8 @@ export function transcript(actions) {
   /** Give back whether it wants to be shown again as time passes. */
   function show(next, now = Date.now()) {
     state = next;
+    const stop = hold(state, now);
+    const wait = stop?.until ? `in ${span(secondsLeft(stop.until, now))}` : stop ? "when that is over" : "soon";
     if (session !== state.session) reset();
     const [from, to] = range(state.entries.length, end);
     const shown = state.entries.slice(from, to);
@@ -66,7 +70,7 @@ export function transcript(actions) {
     for (const entry of shown) {
       let article = articles.get(entry.key);
       if (!article) articles.set(entry.key, article = new Article(entry, entry.role === "user" ? "You" : state.bot ?? "Bot"));
-      restless = article.show(entry, now, online) || restless;
+      restless = article.show(entry, now, online, wait) || restless;
     }
     arrange(feed, shown.map((entry) => articles.get(entry.key).element));
     attribute(get("earlier"), "hidden", from === 0 && !state.more);
