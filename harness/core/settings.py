@@ -87,6 +87,10 @@ class Settings:
     """Idle sessions kept in memory for clients that come back."""
     outbound_frames_max: int = 5_000
     """Frames that may wait for one slow reader before its socket is closed (it can resume)."""
+    outbound_high_share: float = 0.5
+    """Share of what may wait for one reader from which on nothing more is taken from it."""
+    outbound_low_share: float = 0.25
+    """Share of it at which it is listened to again; below outbound_high_share."""
     bot_start_max_s: float = 10.0
     """Seconds a bot may take from its start to its first line."""
     bot_restart_min_s: float = 0.1
@@ -129,6 +133,9 @@ class Settings:
                 raise ScenarioError(f"{field.name} must be a number above 0, got {value}")
             if field.name.endswith("_rate") and value > 1:
                 raise ScenarioError(f"{field.name} is a share and must be at most 1, got {value}")
+        if not self.outbound_low_share < self.outbound_high_share <= 1:
+            said = f"got {self.outbound_low_share} and {self.outbound_high_share}"
+            raise ScenarioError(f"outbound_low_share must be below outbound_high_share, and that at most 1; {said}")
         if self.breaker_cooldown_growth < 1:
             raise ScenarioError(f"breaker_cooldown_growth must be at least 1, got {self.breaker_cooldown_growth}")
         if self.instance_utilisation > 1:

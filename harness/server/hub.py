@@ -2,8 +2,10 @@
 
 In    frames to publish, from the pump, never awaiting
 Out   text frames, in order, written by one task a connection
-Rule  what waits is bounded in number and length; a reader that is too slow is sent away with 1013 and can resume
-Why   one page on a bad line must not cost the others a millisecond, nor the service its memory
+Rule  what waits is bounded in number and length; who has half of that waiting is not listened to until it has read most
+      of it; a reader that is slower still is sent away with 1013 and can resume
+Why   one page on a bad line must not cost the others a millisecond, nor the service its memory; and who does not read
+      answers must not order more of them
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -19,6 +22,7 @@ import orjson
 from harness.adapters.sqlite import Message
 from harness.core.events import NAME_OF, BotStatus, Delta, Frame, LoggedFrame, ServiceMode
 from harness.core.settings import Settings
+from harness.services.water_marks import Flow, WaterMarks, WaterMarksConfig
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -31,6 +35,9 @@ DELTA_CHARS: Final = 100
 """About what a delta takes beside its text."""
 MERGED_CHARS_MAX: Final = 16_384
 """Waiting pieces of a reply are merged up to about this length."""
+
+MARKS: Final = WaterMarksConfig(high=0.5, low=0.25)
+"""Shares of what may wait."""
 
 _HEADS: Final = {cls: f'{{"type":"{name}"'.encode() for cls, name in NAME_OF.items()}
 
@@ -54,11 +61,29 @@ def _encode_merged(first: int, last: int, turn: str, at: int, text: str) -> str:
     return orjson.dumps(body).decode()
 
 
+@dataclass(slots=True)
+class Tally:
+    """What slow readers have cost so far, all connections together."""
+
+    pauses: int = 0
+    """How often one of them was not listened to for a while."""
+    dropped: int = 0
+    """How many were sent away."""
+
+
 class Connection:
     """One WebSocket: what it listens to and what waits for it."""
 
-    def __init__(self, number: int, send: Send, *, frames_max: int) -> None:
-        """Take the ASGI ``send`` of the connection; ``frames_max`` may wait."""
+    def __init__(
+        self,
+        number: int,
+        send: Send,
+        *,
+        frames_max: int,
+        marks: WaterMarksConfig = MARKS,
+        tally: Tally | None = None,
+    ) -> None:
+        """Take the ASGI ``send`` of the connection; ``frames_max`` may wait, ``marks`` are shares of what may."""
         self.number = number
         self.session: str | None = None
         self.bot = ""
@@ -76,11 +101,29 @@ class Connection:
         """The newest welcome as long as it waits: statuses that come after it must not overtake it."""
         self._closing: tuple[int, str] | None = None
         self._wake = asyncio.Event()
+        self._marks = WaterMarks(marks)
+        self._tally = tally if tally is not None else Tally()
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     @property
     def waiting(self) -> int:
         """Frames that wait for it."""
         return len(self._waiting)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it has so much to read that it must not order more."""
+        return self._marks.paused and self._closing is None
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing but the close frame will be written."""
+        return self._closing is not None
+
+    async def calm(self) -> None:
+        """Wait until it has read enough, or is going."""
+        await self._calm.wait()
 
     def welcome(
         self,
@@ -151,10 +194,17 @@ class Connection:
         """Write nothing more but the close frame."""
         if self._closing is None:
             self._closing = (code, reason)
+        self._calm.set()
         self._wake.set()
 
     async def write_on(self) -> None:
         """Write what waits until the connection is closed; run as a task."""
+        try:
+            await self._write_until_closed()
+        finally:
+            self._calm.set()  # Nobody will read any more: who waits for that waits in vain.
+
+    async def _write_until_closed(self) -> None:
         # The peer is gone (OSError), or the server has closed the connection under us (RuntimeError, says ASGI):
         # whoever reads from the connection learns the same.
         with contextlib.suppress(OSError, RuntimeError):
@@ -175,6 +225,7 @@ class Connection:
                     await self._send({"type": "websocket.send", "text": text})
             if self._waiting:
                 await self._send({"type": "websocket.send", "text": self._next()})
+                self._weigh()  # After the socket has taken it: what is on its way there has not been read.
         self._allowed, self._chars_allowed = self._frames_max, CHARS_MAX
 
     def _append(self, item: str | tuple[int, Delta]) -> None:
@@ -183,11 +234,24 @@ class Connection:
             self._chars += _chars(item)
 
     def _noticed(self) -> None:
-        if len(self._waiting) > self._allowed or self._chars > self._chars_allowed:
+        if (len(self._waiting) > self._allowed or self._chars > self._chars_allowed) and self._closing is None:
             self._waiting.clear()
             self._chars, self._welcome = 0, ""
+            self._tally.dropped += 1
             self.close(CLOSE_TOO_SLOW, "you read too slowly: come back and resume")
+        self._weigh()
         self._wake.set()
+
+    def _weigh(self) -> None:
+        """Compare what waits with the marks: the fuller of the two bounds counts."""
+        flow = self._marks.update(max(len(self._waiting) / self._allowed, self._chars / self._chars_allowed))
+        if flow is Flow.PAUSE:
+            self._tally.pauses += 1
+            self._calm.clear()
+        elif flow is Flow.RESUME:
+            self._calm.set()
+        if self._closing is not None:
+            self._calm.set()
 
     def _pop(self) -> str | tuple[int, Delta]:
         item = self._waiting.popleft()
@@ -221,6 +285,7 @@ class Hub:
     def __init__(self) -> None:
         """Start with none."""
         self.connections: dict[int, Connection] = {}
+        self.tally = Tally()
         self._listeners: dict[str, set[Connection]] = {}
         self._numbers = 0
 
@@ -228,6 +293,11 @@ class Hub:
         """Give the next connection's number."""
         self._numbers += 1
         return self._numbers
+
+    @property
+    def paused(self) -> int:
+        """Connections that are not listened to until they have read more."""
+        return sum(connection.paused for connection in self.connections.values())
 
     def add(self, connection: Connection) -> None:
         """Know a connection from now on."""

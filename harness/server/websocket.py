@@ -24,6 +24,7 @@ from harness.server.hub import Connection, encode
 from harness.server.origin import same_origin
 from harness.server.refusals import FrameError, frame
 from harness.server.service import Service
+from harness.services.water_marks import WaterMarksConfig
 
 VERSION: Final = 1
 HELLO_MAX_S: Final = 5.0
@@ -35,6 +36,7 @@ CID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 200
 """Sessions, epochs and turns are ours and shorter; anything longer is not worth a look into the store."""
 FRAMES_A_TURN: Final = 32
+EASING: Final = ("ack", "cancel")
 SEQ_MAX: Final = 2**53
 
 Scope = MutableMapping[str, Any]
@@ -63,7 +65,14 @@ class Endpoint:
             said = f"{self._connections_max} connections are open already: come back later"
             await send({"type": "websocket.close", "code": CLOSE_LATER, "reason": said})
             return
-        connection = Connection(hub.number(), send, frames_max=service.settings.outbound_frames_max)
+        settings = service.settings
+        connection = Connection(
+            hub.number(),
+            send,
+            frames_max=settings.outbound_frames_max,
+            marks=WaterMarksConfig(high=settings.outbound_high_share, low=settings.outbound_low_share),
+            tally=hub.tally,
+        )
         hub.add(connection)
         writing = asyncio.get_running_loop().create_task(connection.write_on(), name=f"socket {connection.number}")
         try:
@@ -94,12 +103,24 @@ class Endpoint:
         if message["type"] == "websocket.disconnect":
             return False
         await self._service.room()
+        if connection.paused and not self._eases(message):
+            # It waits here, and so does all that comes after it: the socket is not read meanwhile.
+            await connection.calm()
+        if connection.closing:
+            return True  # What is read is thrown away; it was not accepted, so it is still the client's.
         try:
             self._hear(connection, message)
         except FrameError as error:
             self._service.recovery.note(error, monotonic())
             connection.tell(frame(error))
         return True
+
+    def _eases(self, message: MutableMapping[str, Any]) -> bool:
+        """Whether a frame makes less work, not more: what a slow reader may always say."""
+        try:
+            return self._parse(message).get("type") in EASING
+        except FrameError:
+            return False
 
     def _hear(self, connection: Connection, message: MutableMapping[str, Any]) -> None:
         body = self._parse(message)

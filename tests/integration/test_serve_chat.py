@@ -335,6 +335,7 @@ def test_who_reads_too_slowly_is_sent_away_and_can_resume(chat: Served) -> None:
                 await talk.tell(type="say", cid=f"c{number}", text=text)
             assert (await talk.until_closed())[0] == 1013
             seen = talk.seen
+        assert "\nchat_readers_dropped_total 1\n" in chat.call("GET", "/metrics")[1].decode()
         await asyncio.to_thread(chat.await_bot, "echo", in_flight=0, queued=0)
         async with chat.joined(session, epoch, seen) as talk:
             assert talk.welcome["recovered"] is True

@@ -11,7 +11,7 @@ import orjson
 from harness.adapters.sqlite import Message
 from harness.core.events import BotStatus, Delta, ServiceMode
 from harness.core.settings import Settings
-from harness.server.hub import CHARS_MAX, CLOSE_TOO_SLOW, Connection, encode
+from harness.server.hub import CHARS_MAX, CLOSE_TOO_SLOW, Connection, Tally, encode
 
 
 def status(state: str) -> BotStatus:
@@ -118,3 +118,86 @@ def test_what_was_missed_and_is_sent_again_does_not_count_in_characters_either()
     connection.replay([(1, Delta("t", 0, "x" * CHARS_MAX)), (2, Delta("t", CHARS_MAX, "y"))])
     connection.tell('{"type":"pong"}')
     assert [frame["type"] for frame in written(connection)] == ["delta", "delta", "pong", "websocket.close"]
+
+
+class Door:
+    """A socket that takes frames only when it is told to."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._open = asyncio.Semaphore(0)
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        await self._open.acquire()
+        assert message
+        self.taken += 1
+
+    async def take(self, frames: int) -> None:
+        wanted = self.taken + frames
+        for _ in range(frames):
+            self._open.release()
+        while self.taken < wanted:  # noqa: ASYNC110 - the writer's own turns are what is waited for
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+def filled(door: Door, *, frames: int, tally: Tally | None = None) -> Connection:
+    connection = Connection(1, door.send, frames_max=100, tally=tally)
+    for number in range(frames):
+        connection.tell(f'{{"n":{number}}}')
+    return connection
+
+
+def paused(connection: Connection) -> bool:
+    """Ask anew each time: a type checker takes a property for a value that stays."""
+    return connection.paused
+
+
+def test_who_has_half_of_what_may_wait_is_not_listened_to_until_only_a_quarter_waits() -> None:
+    async def story() -> None:
+        door, tally = Door(), Tally()
+        connection = filled(door, frames=49, tally=tally)
+        assert not paused(connection)
+        connection.tell("{}")
+        assert paused(connection)
+        connection.tell("{}")
+        waits = asyncio.create_task(connection.calm())
+        writing = asyncio.create_task(connection.write_on())
+        await door.take(25)
+        assert paused(connection)
+        assert not waits.done()
+        await door.take(2)
+        assert not paused(connection)
+        await waits
+        assert (tally.pauses, tally.dropped) == (1, 0)
+        writing.cancel()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_few_long_frames_count_as_much_as_many_short_ones() -> None:
+    connection = Connection(1, nowhere, frames_max=1_000)
+    connection.tell("x" * (CHARS_MAX // 2 + 1))
+    assert connection.paused
+
+
+def test_who_is_sent_away_or_gone_keeps_nobody_waiting() -> None:
+    async def story() -> None:
+        tally = Tally()
+        connection = filled(Door(), frames=101, tally=tally)
+        assert connection.closing
+        assert not connection.paused
+        await connection.calm()
+        connection.tell("{}")
+        assert (tally.pauses, tally.dropped) == (1, 1)
+
+        async def broken(message: MutableMapping[str, Any]) -> None:
+            raise OSError(f"gone before {message}")
+
+        lost = Connection(2, broken, frames_max=2)
+        lost.tell("{}")
+        assert lost.paused
+        await lost.write_on()
+        await lost.calm()
+
+    asyncio.run(asyncio.wait_for(story(), 10))

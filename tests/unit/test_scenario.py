@@ -125,3 +125,9 @@ def test_shares_and_growth_have_their_own_limits() -> None:
         Settings(breaker_failure_rate=1.5)
     with pytest.raises(ScenarioError, match="breaker_cooldown_growth must be at least 1"):
         Settings(breaker_cooldown_growth=0.5)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 0.5), (0.6, 0.5), (0.5, 1.1)])
+def test_water_marks_that_cannot_work_are_refused(low: float, high: float) -> None:
+    with pytest.raises(ScenarioError, match="outbound_low_share must be below outbound_high_share"):
+        Settings(outbound_low_share=low, outbound_high_share=high)

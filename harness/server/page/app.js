@@ -31,7 +31,7 @@ let sessions = [];
 let selections = 0; // Counts them, so that a late answer for an earlier one is dropped.
 let opening = false; // The first message is making its session.
 let drawing = false, cost = 0, listing = 0;
-let heldBy, over, dialogs; // The code of the hold that is shown, the timer of its end.
+let heldBy, over, dialogs;
 
 const say = announcer();
 const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, hello, {
@@ -210,7 +210,7 @@ async function ask(which, about = "") {
   const made = await dialogs.catch(() => null);
   if (made) return made[which].open(about);
   dialogs = undefined;
-  happen({ type: "trouble", trouble: "The service cannot be reached. Try again when it can." });
+  happen({ type: "trouble", trouble: "The service cannot be reached." });
 }
 
 function launched(status) {

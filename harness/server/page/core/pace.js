@@ -1,14 +1,14 @@
 /* Pace: how long the page holds back what somebody wants to send, and what goes out by itself when it may.
  *
- * In    refusals that name a time, the state, moments in ms
- * Out   the hold that counts now {code, until}, or null; the message that goes out next
+ * In    refusals, the state, moments in ms
+ * Out   the hold that counts now, or null; the message that goes out next
  * Rule  a hold is as wide as its reason, and ends with it; one message at a time goes out again, and not for ever
  * Why   a page that tries again at once is part of the crowd that it was asked to wait for
  */
 
 // The part of the state that must be the same; "all" is none.
 const SCOPES = { "rate-limited": "session", "busy": "bot", "circuit-open": "bot", "over-capacity": "all", "maintenance": "all" };
-// Too much at once: who sent it wants it to go, and soon it can. All else is for people to decide.
+// Who sent these wants them to go, and soon they can. All else is for people to decide.
 const PACE = ["rate-limited", "busy", "over-capacity"];
 const TRIES_MAX = 5;
 const WAIT_MAX_S = 60;

@@ -32,7 +32,7 @@ export function failure(code, message) {
   return code === "circuit-open" ? `${UNAVAILABLE}.` : sentence(message || code || "The reply failed");
 }
 
-/** Why the page does not send now, and until when. */
+/** Why the page does not send now. */
 export function waiting(code, seconds) {
   const why = code === "circuit-open" ? `${UNAVAILABLE}.` : REFUSALS[code];
   return `${why} You can send again ${code === "maintenance" && !seconds ? "when it is over" : `in ${span(seconds)}`}.`;
@@ -47,7 +47,6 @@ export function banner(bot, seconds) {
   return [UNAVAILABLE, "The next message tests it."];
 }
 
-/** Whether a breaker lets everything through. */
 export function passes(breaker) {
   return breaker === "closed" || breaker in BREAKERS;
 }
