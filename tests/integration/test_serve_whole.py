@@ -180,20 +180,19 @@ def test_a_busy_bot_gets_real_processes_and_gives_them_back(chat: Served) -> Non
         async with chat.joined(session) as talk:
             for number in range(60):
                 await talk.tell(type="say", cid=f"c{number}", text="a few words to say back")
-            ended = 0
-            most = 1
+            ended = most = 0
             while ended < 60:
                 ended += (await talk.hear())["type"] == "end"
-                most = max(most, chat.bot(bot)["instances"])
-            assert most == 3
-        assert len(await asyncio.to_thread(processes)) == 3
+                most = max(most, len(await asyncio.to_thread(processes)))
+            assert most >= 2
 
     run(story())
     states = [message["state"] for message in chat.messages(session)]
-    assert states.count("done") == states.count("accepted") > 0
+    assert states.count("done") == states.count("accepted") == 60
     # One a minute may go: that is the policy, however idle they are.
-    deadline = time.monotonic() + 30
-    while len(processes()) == 3:
+    before = len(processes())
+    deadline = time.monotonic() + 75
+    while before > 1 and len(processes()) >= before:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert chat.bot(bot)["state"] == "online"
