@@ -264,28 +264,29 @@ class Engine:
         turn = self._working(fact.bot, fact.turn)
         if turn is None or not fact.text:
             return  # Cancelled, timed out, or from before a restart: nobody waits for it.
-        desk, settings = self._desk, self._settings
-        if turn.chars + len(fact.text) > settings.reply_chars_max:
+        desk, settings, text = self._desk, self._settings, fact.text
+        now, at = desk.now, turn.chars
+        chars = at + len(text)
+        if chars > settings.reply_chars_max:
             said = f"{turn.bot} said more than {settings.reply_chars_max:,} characters and was stopped"
             desk.call_off(turn)
             desk.close(turn, "reply-too-long", Outcome.FAILURE, message=said)
             return
         if turn.first_s is None:
-            turn.first_s, turn.signal_s = desk.now - turn.since, desk.now - turn.asked
+            turn.first_s, turn.signal_s = now - turn.since, now - turn.asked
             turn.begin_by = math.inf
-            turn.checkpoint = desk.now + settings.checkpoint_s
+            turn.checkpoint = now + settings.checkpoint_s
             desk.publish(turn.session, Begin(turn.turn, turn.cid, turn.bot))
-        at = turn.chars
-        turn.pieces.append(fact.text)
-        turn.chars += len(fact.text)
-        turn.deadline = desk.now + settings.reply_silence_max_s
+        turn.pieces.append(text)
+        turn.chars = chars
+        turn.deadline = now + settings.reply_silence_max_s
         if turn.permit is not None:
-            desk.bots[turn.bot].breaker.renew(turn.permit, desk.now)
-        if desk.now >= turn.checkpoint and desk.steward.enabled("checkpoints"):
-            turn.checkpoint = desk.now + settings.checkpoint_s
+            desk.bots[turn.bot].breaker.renew(turn.permit, now)
+        if now >= turn.checkpoint and desk.steward.enabled("checkpoints"):
+            turn.checkpoint = now + settings.checkpoint_s
             turn.pieces = [turn.reply]
             desk.save_reply(turn, "streaming")
-        desk.publish(turn.session, Delta(turn.turn, at, fact.text))
+        desk.publish(turn.session, Delta(turn.turn, at, text))
 
     def _bot_ended(self, fact: BotEnded) -> None:
         turn = self._working(fact.bot, fact.turn)

@@ -62,4 +62,4 @@ class SessionLog:
 
 def _chars(frame: LoggedFrame) -> int:
     """Count what makes a frame large; the rest is a few dozen bytes."""
-    return len(frame.text) if isinstance(frame, Delta | Accepted) else 0
+    return len(frame.text) if type(frame) is Delta or type(frame) is Accepted else 0

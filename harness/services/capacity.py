@@ -88,11 +88,24 @@ class Demand:
     queue_count: int = 0
     queue_bytes: int = 0
     memory_bytes: int = 0
+    asks: tuple[tuple[Name, int], ...] = field(init=False, repr=False, compare=False)
+    """Which limits are asked, in the order of ``NAMES``: found once, for the same demand is made again and again."""
 
     def __post_init__(self) -> None:
         """Refuse what nobody can want."""
-        for one in fields(self):
-            whole(one.name, getattr(self, one.name), 0)
+        wants: tuple[tuple[str, Name, int], ...] = (
+            ("bots", "bots", self.bots),
+            ("tasks", "tasks_per_s", self.tasks),
+            ("memory_bytes", "memory_bytes", self.memory_bytes),
+            ("queue_count", "queue_count", self.queue_count),
+            ("queue_bytes", "queue_bytes", self.queue_bytes),
+        )
+        for field_name, _, want in wants:
+            whole(field_name, want, 0)
+        asks = [(name, want) for _, name, want in wants if want or name == "memory_bytes"]
+        if self.queue_count:
+            asks.append(("queue_age_s", 0))
+        object.__setattr__(self, "asks", tuple(asks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,26 +174,18 @@ class Capacity:
     def admit(self, now: float, demand: Demand) -> Refusal | None:
         """Take a demand on, or say which limit it would break; the first in the order of ``NAMES``."""
         now = self._pass(now)
-        wants: tuple[tuple[Name, float], ...] = (
-            ("bots", demand.bots),
-            ("tasks_per_s", demand.tasks),
-            ("memory_bytes", demand.memory_bytes),
-            ("queue_count", demand.queue_count),
-            ("queue_bytes", demand.queue_bytes),
-            ("queue_age_s", 0),
-        )
-        for name, want in wants:
-            asked = want or name == "memory_bytes" or (name == "queue_age_s" and demand.queue_count)
-            allowed: float | None = getattr(self._limits, name) if asked else None
+        limits, readings = self._limits, self._book.readings
+        for name, want in demand.asks:
+            allowed: float | None = getattr(limits, name)
             if allowed is not None:
                 refusal = self._check(name, want, allowed, now)
                 if refusal is not None:
                     refused = self._book.refused[name]
                     refused.count, refused.at = refused.count + 1, now
                     return refusal
-        for name, want in wants:
-            self._book.readings[name].used += want
-        if self._limits.tasks_per_s is not None:  # Else nobody asks, and nothing would bound what is remembered.
+        for name, want in demand.asks:
+            readings[name].used += want
+        if limits.tasks_per_s is not None:  # Else nobody asks, and nothing would bound what is remembered.
             self._tasks.extend([now] * demand.tasks)
         return None
 
@@ -209,7 +214,9 @@ class Capacity:
 
     # --- One limit ----------------------------------------------------------------------------------------------------
     def _pass(self, now: float) -> float:
-        self._last = now = forward(now, self._last)
+        if not self._last <= now < math.inf:
+            now = forward(now, self._last)
+        self._last = now
         tasks = self._tasks
         while tasks and now - tasks[0] >= SECOND_S:
             tasks.popleft()

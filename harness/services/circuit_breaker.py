@@ -175,7 +175,10 @@ class CircuitBreaker:
 
     def renew(self, permit: Permit, now: float) -> None:
         """Report that a call is alive, such as by a piece of its reply: what still answers is not hung."""
-        now = self._pass(now)
+        if self._now <= now < self._calm_until:  # Every piece of every reply comes this way.
+            self._now = now
+        else:
+            now = self._pass(now)
         if permit not in self._open:
             return
         if isinstance(permit, Probe):
@@ -197,6 +200,9 @@ class CircuitBreaker:
 
     def peek(self, now: float) -> Refusal | None:
         """Say whether ``admit`` would refuse, without taking a permit."""
+        if self._now <= now < self._calm_until:
+            self._now = now
+            return None
         self._pass(now)
         return self._refusal()
 
@@ -235,7 +241,10 @@ class CircuitBreaker:
     # --- Time and people ----------------------------------------------------------------------------------------------
     def tick(self, now: float) -> tuple[Transition, ...]:
         """Let time pass although nobody calls: cooldowns, leases, limits and slow calls in flight."""
-        self._pass(now)
+        if self._now <= now < self._calm_until:
+            self._now = now
+        else:
+            self._pass(now)
         return self.drain()
 
     def drain(self) -> tuple[Transition, ...]:

@@ -18,7 +18,7 @@ import math
 import random
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from harness.core.moments import BEGINNING, forward, spread
 from harness.core.pace import Pace
@@ -74,9 +74,11 @@ class WaitQueueConfig:
         at_least("retry_after_max_s", self.retry_after_max_s, self.retry_after_min_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """Accepted: ``position`` counts from 1 among those who go first, ``eta_s`` is the expected time to its end."""
+class Queued(NamedTuple):
+    """Accepted: ``position`` counts from 1 among those who go first, ``eta_s`` is the expected time to its end.
+
+    One is made for every message: a named tuple takes half the time of a frozen dataclass.
+    """
 
     position: int
     eta_s: float
@@ -293,6 +295,8 @@ class WaitQueue(Generic[T]):
         return self._pass(now)
 
     def _position(self, priority: Priority) -> int:
+        if len(self._entries) == len(self._late):
+            return 1  # Nobody waits: as it is wherever a place is free.
         return 1 + sum(len(line) for line in self._lines[: priority + 1])
 
     def _add(self, item: T, now: float, until: float, size: int, priority: Priority) -> None:
