@@ -125,18 +125,21 @@ async def served_us(checkout: Path, seconds: float) -> float:
 
 async def _url(ready: Path, child: asyncio.subprocess.Process) -> str:
     for _ in range(int(START_MAX_S / 0.1)):
-        if ready.exists():
-            return str(json.loads(ready.read_text("utf-8"))["url"])
+        url = _written(ready)
+        if url:
+            return url
         if child.returncode is not None:
             break
         await asyncio.sleep(0.1)
-    raise SystemExit(f"the service of {ready.parent} does not listen: exit code {child.returncode}")
+    raise SystemExit(f"the service does not listen: exit code {child.returncode}")
+
+
+def _written(ready: Path) -> str:
+    return str(json.loads(ready.read_text("utf-8"))["url"]) if ready.exists() else ""
 
 
 async def _measured(url: str, service: psutil.Process, seconds: float) -> float:
-    bots = []
-    for _ in range(2):
-        bots.append((await asyncio.to_thread(_post, f"{url}/api/bots", {"behaviour": "echo"}))["bot"])
+    bots = [(await asyncio.to_thread(_post, f"{url}/api/bots", {"behaviour": "echo"}))["bot"] for _ in range(2)]
     sessions = [
         (await asyncio.to_thread(_post, f"{url}/api/sessions", {"bot": bots[number % len(bots)]}))["id"]
         for number in range(SESSIONS)

@@ -125,29 +125,31 @@ class Desk:
 
     def dispatch(self, record: BotRecord) -> None:
         """Hand over what waits, as far as the bot, its limit and its breaker allow."""
-        if record.queue:
+        queue = record.queue
+        if queue:
             self.cool(record)
-        while record.queue:
+        while queue:
             refusal = record.breaker.peek(self.now)
             if refusal is not None and refusal.probing:
                 return  # What is tried again may wait behind a probe; the door lets nothing else in meanwhile.
             instance = record.freest()
             if instance is None and refusal is None:
                 return
-            turn = record.queue.take(self.now)
+            turn = queue.take(self.now)
             if turn is None:
                 return  # All whose time is not up have been asked.
             if refusal is not None:
-                record.queue.settled(self.now, served=False)
+                queue.settled(self.now, served=False)
                 wait_s = refusal.retry_after_s
                 self.fail(turn, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))
                 continue
-            permit = record.breaker.admit(self.now)
             assert instance is not None
-            assert isinstance(permit, Permit)
-            self._ask(instance, turn, permit)
+            self.ask(record, instance, turn)
 
-    def _ask(self, instance: Instance, turn: Turn, permit: Permit) -> None:
+    def ask(self, record: BotRecord, instance: Instance, turn: Turn) -> None:
+        """Hand a turn over; the process has a place, and the breaker has just been asked."""
+        permit = record.breaker.admit(self.now)
+        assert isinstance(permit, Permit)
         turn.permit, turn.instance, turn.asked = permit, instance.name, self.now
         turn.lease = instance.limit.try_acquire(self.now)
         turn.ends = self.now + self.settings.reply_max_s
@@ -156,7 +158,7 @@ class Desk:
         self.acts.append(Record(Admitted(turn.bot, turn.turn, permit.probe)))
         self.acts.append(ToBot(instance.name, turn.turn, turn.session, turn.text))
         if permit.probe:
-            self.watch_breaker(self.bots[turn.bot])
+            self.watch_breaker(record)
         self.sweep_at(turn.overdue_at)
 
     def sweep_at(self, at: float) -> None:
@@ -262,7 +264,8 @@ class Desk:
                 self.do(Record(LimitMoved(turn.bot, instance.name, moved.before, moved.after, moved.cause)))
             if record is not None:
                 record.queue.settled(self.now, served=served)
-            self._let_go(instance)
+            if instance.retiring:
+                self._let_go(instance)
         elif record is not None and record.resting.pop(turn.turn, None) is None:
             record.queue.remove(turn)
         session = self.sessions[turn.session]
@@ -284,9 +287,8 @@ class Desk:
         if turn.permit is None or not turn.permit.probe:
             self.steward.settled(outcome, turn.first_s)
 
-    def over_capacity(self, record: BotRecord, fact: UserSaid) -> Rejected | None:
-        """Refuse what would be more than the whole service can hold."""
-        waits = bool(record.queue) or record.freest() is None
+    def over_capacity(self, fact: UserSaid, *, waits: bool) -> Rejected | None:
+        """Refuse what would be more than the whole service can hold; ``waits``: there is no place for it yet."""
         refusal = self.steward.admit(self.now, self.bots.values(), chars=len(fact.text), waits=waits)
         if refusal is None:
             return None
@@ -351,7 +353,9 @@ class Desk:
 
     def cool(self, record: BotRecord) -> None:
         """Let time pass for a bot's breaker."""
-        self.moved(record, record.breaker.tick(self.now), record.why)
+        moves = record.breaker.tick(self.now)
+        if moves:
+            self.moved(record, moves, record.why)
 
     def moved(self, record: BotRecord, moves: tuple[Transition, ...], why: str) -> None:
         """Carry the changes of a breaker's state through: write down, tell, wake in time, start, let in."""

@@ -55,7 +55,7 @@ from harness.core.settings import Settings
 from harness.services.circuit_breaker import Outcome, State
 from harness.services.health_score import Score
 from harness.services.recovery import Policy, Recovery, RecoveryConfig
-from harness.services.wait_queue import Priority, Refusal
+from harness.services.wait_queue import Priority, Queued, Refusal
 
 QUESTION: Final = ".q"
 """A message's id is its turn's id with this behind it, so that each can be told from the other."""
@@ -151,7 +151,10 @@ class Engine:
             desk.do(Reply(fact.conn, Accepted(fact.cid, name + QUESTION, name, text)))
             return
         record = desk.bots.get(fact.bot)
-        refusal = self._door(fact, record)
+        if record is not None:
+            desk.cool(record)
+        instance = None if record is None or record.queue else record.freest()
+        refusal = self._door(fact, record, waits=instance is None)
         if refusal is not None:
             desk.do(Reply(fact.conn, refusal), Record(Refused(fact.bot, fact.cid, refusal.code)))
             return
@@ -160,9 +163,11 @@ class Engine:
         mid = name + QUESTION
         within = desk.now + self._settings.answer_within_s
         turn = Turn(name, fact.cid, fact.session, fact.bot, fact.text, fact.conn, desk.now, within)
-        # Where a place is free there is nothing to wait for, however slow the bot has been lately.
-        free = not record.queue and record.freest() is not None
-        queued = record.queue.offer(turn, desk.now, size=len(fact.text), deadline=within, free=free)
+        queued: Queued | Refusal | None
+        if instance is not None:  # There is nothing to wait for, however slow the bot has been lately.
+            queued = record.queue.pass_by(desk.now, size=len(fact.text))
+        else:
+            queued = record.queue.offer(turn, desk.now, size=len(fact.text), deadline=within)
         if isinstance(queued, Refusal):
             busy = Rejected(fact.cid, "busy", crowded(record, queued), _rounded(queued.retry_after_s))
             desk.do(Reply(fact.conn, busy), Record(Refused(fact.bot, fact.cid, busy.code)))
@@ -172,13 +177,16 @@ class Engine:
         desk.wake(fact.session)
         desk.do(SaveMessage(mid, fact.session, "user", fact.cid, fact.text, "accepted"))
         desk.publish(fact.session, Accepted(fact.cid, mid, name, fact.text))
+        if instance is not None:
+            desk.ask(record, instance, turn)
+            return
         desk.dispatch(record)
         if record.queue:
             desk.sweep_at(within)
 
-    def _door(self, fact: UserSaid, record: BotRecord | None) -> Rejected | None:
-        """Refuse what cannot be taken; the sender keeps the text."""
-        limit = self._settings.text_chars_max
+    def _door(self, fact: UserSaid, record: BotRecord | None, *, waits: bool) -> Rejected | None:
+        """Refuse what cannot be taken; the sender keeps the text. ``waits``: the bot has no place for it yet."""
+        desk, limit = self._desk, self._settings.text_chars_max
         if not fact.text.strip():
             return Rejected(fact.cid, "empty", "the message is empty: write something")
         if len(fact.text) > limit:
@@ -186,18 +194,17 @@ class Engine:
             return Rejected(fact.cid, "too-long", said)
         if record is None:
             return Rejected(fact.cid, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
-        if not self._desk.steward.enabled("messages"):
-            return self._desk.steward.closed(fact.cid, self._desk.now)
-        wait_s = self._desk.pace.take(self._desk.now, fact.session)
+        if not desk.steward.enabled("messages"):
+            return desk.steward.closed(fact.cid, desk.now)
+        wait_s = desk.pace.take(desk.now, fact.session)
         if wait_s > 0:
-            wait_s = spread(wait_s, self._desk.rng)
+            wait_s = spread(wait_s, desk.rng)
             said = f"you are sending faster than {self._settings.session_rate_per_s:g} messages a second: slow down"
             return Rejected(fact.cid, "rate-limited", said, _rounded(wait_s))
-        full = self._desk.over_capacity(record, fact)
+        full = desk.over_capacity(fact, waits=waits)
         if full is not None:
             return full
-        self._desk.cool(record)
-        refusal = record.breaker.peek(self._desk.now)
+        refusal = record.breaker.peek(desk.now)
         if refusal is not None and not refusal.probing:
             wait_s = refusal.retry_after_s
             return Rejected(fact.cid, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))

@@ -54,12 +54,13 @@ class BudgetConfig:
 class Openings:
     """Counts what is open or began within the window; O(1) for each call, whatever the rate."""
 
-    __slots__ = ("_at", "_began", "_old", "_open", "_step_s", "_total")
+    __slots__ = ("_at", "_began", "_old", "_open", "_step_s", "_total", "_until")
 
     def __init__(self, window_s: float) -> None:
         """Start with nothing."""
         self._step_s = window_s / BUCKETS
         self._at = _NEVER
+        self._until = -math.inf
         self._began = [0] * BUCKETS
         self._open = [0] * BUCKETS
         self._old = 0
@@ -67,7 +68,8 @@ class Openings:
 
     def begin(self, now: float) -> int:
         """Count one more; the number that comes back belongs to its ``end``."""
-        self._move(now)
+        if not now < self._until:
+            self._move(now)
         slot = self._at % BUCKETS
         self._began[slot] += 1
         self._open[slot] += 1
@@ -76,7 +78,8 @@ class Openings:
 
     def end(self, now: float, step: int) -> None:
         """It is over; it still counts until the window has passed its beginning."""
-        self._move(now)
+        if not now < self._until:
+            self._move(now)
         if step > self._at - BUCKETS:
             self._open[step % BUCKETS] -= 1
         else:
@@ -103,6 +106,7 @@ class Openings:
             self._old += self._open[slot]
             self._began[slot] = self._open[slot] = 0
         self._at = at
+        self._until = (at + 1) * self._step_s
 
 
 class RetryBudget:
@@ -127,10 +131,10 @@ class RetryBudget:
     def note(self, *, ok: bool) -> None:
         """Say how a try has ended; failures that say nothing about the dependency are not told."""
         config = self._config
-        if ok:
-            self._tokens = min(config.tokens_max, self._tokens + config.tokens_a_success)
-        else:
+        if not ok:
             self._tokens = max(0.0, self._tokens - config.tokens_a_failure)
+        elif self._tokens < config.tokens_max:  # Full is what it nearly always is.
+            self._tokens = min(config.tokens_max, self._tokens + config.tokens_a_success)
 
     def refusal(self, now: float) -> Verdict:
         """Say why one more retry is not within the budget; "" if it is."""

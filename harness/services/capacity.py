@@ -178,11 +178,11 @@ class Capacity:
         for name, want in demand.asks:
             allowed: float | None = getattr(limits, name)
             if allowed is not None:
-                refusal = self._check(name, want, allowed, now)
-                if refusal is not None:
+                used = self._used(name, now)
+                if used is None or used + want > allowed:
                     refused = self._book.refused[name]
                     refused.count, refused.at = refused.count + 1, now
-                    return refusal
+                    return self._refuse(name, used, want, allowed, now)
         for name, want in demand.asks:
             readings[name].used += want
         if limits.tasks_per_s is not None:  # Else nobody asks, and nothing would bound what is remembered.
@@ -229,10 +229,7 @@ class Capacity:
         reading = self._book.readings[name]
         return reading.used if now - reading.at <= self._config.stale_after_s else None
 
-    def _check(self, name: Name, want: float, allowed: float, now: float) -> Refusal | None:
-        used = self._used(name, now)
-        if used is not None and used + want <= allowed:
-            return None
+    def _refuse(self, name: Name, used: float | None, want: float, allowed: float, now: float) -> Refusal:
         if want > allowed:
             said = f"{name}: {want:g} are asked for, {allowed:g} are allowed in all: ask for less"
             return Refusal(name, used, allowed, None, said)

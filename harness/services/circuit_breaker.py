@@ -245,7 +245,7 @@ class CircuitBreaker:
             self._now = now
         else:
             self._pass(now)
-        return self.drain()
+        return self.drain() if self.moves else ()
 
     def drain(self) -> tuple[Transition, ...]:
         """Take the changes that were not handed out before, the oldest first."""

@@ -118,7 +118,10 @@ Decision = Retry | Fallback | GiveUp
 class Call:
     """One call, from ``begin`` to its end; made and changed by Recovery alone."""
 
-    __slots__ = ("attempts", "deadline", "dependency", "fallbacks", "keyed", "number", "over", "retry", "rung")
+    __slots__ = (
+        *("attempts", "deadline", "dependency", "fallbacks", "keyed", "number", "over", "retry", "rung"),
+        "strategy",
+    )
 
     def __init__(self, dependency: _Dependency, number: int, deadline: float, *, keyed: bool) -> None:
         """Use ``Recovery.begin``."""
@@ -128,6 +131,8 @@ class Call:
         self.rung = dependency.rung
         self.retry: int | None = None
         self.over = False
+        self.strategy = ""
+        """What the last try belonged to; "" for the first one."""
 
     @property
     def place(self) -> Rung:
@@ -194,13 +199,13 @@ class Recovery:
             self._finish(call, now)
             if call.rung == 0:  # A lower rung says nothing about what it stands in for.
                 call.dependency.budget.note(ok=True)
-            self._figures.succeeded(_strategy(call), call.attempts)
+            self._figures.succeeded(call.strategy, call.attempts)
 
     def abandon(self, call: Call, now: float) -> None:
         """Nobody wants the answer any more; this says nothing about the dependency."""
         with self._lock:
             self._finish(call, now)
-            self._figures.cancelled(_strategy(call))
+            self._figures.cancelled(call.strategy)
 
     def give_up(self, call: Call, failure: Failure | BaseException, now: float, *, reason: str) -> None:
         """Somebody else has decided that nothing more is tried: count the failure, and end the call."""
@@ -226,7 +231,7 @@ class Recovery:
             _wake(call, now)
             if failure.kind is Kind.CANCELLED:
                 self._finish(call, now)
-                self._figures.cancelled(_strategy(call))
+                self._figures.cancelled(call.strategy)
                 return GiveUp(failure.kind.value)
             if failure.kind in _BLAMED and call.rung == 0:
                 call.dependency.budget.note(ok=False)
@@ -291,6 +296,7 @@ class Recovery:
         if refusal := known.budget.refusal(now):
             return refusal
         if call.attempts == 1:
+            call.strategy = RETRY
             self._figures.tried(RETRY)
         call.retry = known.budget.granted(now)
         call.attempts += 1
@@ -298,8 +304,8 @@ class Recovery:
 
     def _fall(self, call: Call, failure: Failure, now: float, reason: str) -> Fallback | GiveUp:
         """Go one rung down, or give up."""
-        if strategy := _strategy(call):
-            self._figures.gave_out(strategy, call.attempts)
+        if call.strategy:
+            self._figures.gave_out(call.strategy, call.attempts)
         rung = call.dependency.policy.ladder.below(call.rung) if failure.kind in _RETRIED else None
         if rung is None:
             self._finish(call, now)
@@ -307,7 +313,8 @@ class Recovery:
             return GiveUp(reason)
         call.rung += 1
         call.fallbacks += 1
-        self._figures.tried(_strategy(call))
+        call.strategy = f"fallback:{call.place.name}"
+        self._figures.tried(call.strategy)
         return Fallback(rung, reason)
 
     def _finish(self, call: Call, now: float) -> None:
@@ -316,13 +323,6 @@ class Recovery:
         _wake(call, now)
         call.over = True
         call.dependency.budget.over(now, call.number)
-
-
-def _strategy(call: Call) -> str:
-    """What the call's last try belonged to; "" for the first one."""
-    if call.fallbacks:
-        return f"fallback:{call.place.name}"
-    return RETRY if call.attempts > 1 else ""
 
 
 def _wake(call: Call, now: float) -> None:

@@ -161,17 +161,16 @@ class WaitQueue(Generic[T]):
         size: int = 0,
         priority: Priority = Priority.INTERACTIVE,
         deadline: float = math.inf,
-        free: bool = False,
     ) -> Queued | Refusal:
         """Accept an item if there is room, and time enough until ``deadline`` (a moment; infinity: none but the age).
 
-        ``free``: a place is free and the item will be taken at once, so its expected time is not asked. ValueError
-        if it waits already, its size is negative, its deadline is NaN, or ``now`` is no finite number.
+        ValueError if it waits already, its size is negative, its deadline is NaN, or ``now`` is no finite number.
         """
         if math.isnan(deadline):
             raise ValueError("deadline must be a moment in seconds, got nan")
         now = self._check(item, now, size)
-        self._set_aside(now)
+        if self._due and self._due[0][0] <= now:
+            self._set_aside(now)
         config = self._config
         position = self._position(priority)
         eta_s = self._eta_s(now, position)
@@ -185,10 +184,24 @@ class WaitQueue(Generic[T]):
             return self._refuse("count", self._pace.each_s(now), eta_s)
         if self._size + size > config.size_max * share:
             return self._refuse("size", self._pace.each_s(now), eta_s)
-        if not free and priority is not Priority.SYSTEM and eta_s > config.wait_share * left_s:
+        if priority is not Priority.SYSTEM and eta_s > config.wait_share * left_s:
             return self._refuse("wait", eta_s - config.wait_share * left_s, eta_s)
         self._add(item, now, now + left_s, size, priority)
         return Queued(position, eta_s)
+
+    def pass_by(self, now: float, *, size: int = 0) -> Refusal | None:
+        """Count an item as running until ``settled``, for there is a place for it: nothing to wait for, nor to foresee.
+
+        Refused is only what is too large. ValueError if somebody is held, who would be overtaken, or as in ``offer``.
+        """
+        if self._entries:
+            raise ValueError("somebody waits: offer the item, so that nobody is overtaken")
+        _check_size(size)
+        now = self._pass(now)
+        if size > self._config.size_max:
+            return Refusal("too-large", None, self._eta_s(now, 1))
+        self._pace.begin(now)
+        return None
 
     def take(self, now: float) -> T | None:
         """Give who goes next, and count it as running until ``settled``; None if nobody waits.
@@ -196,7 +209,8 @@ class WaitQueue(Generic[T]):
         Those whose time is up are skipped and kept for ``expired``.
         """
         now = self._pass(now)
-        self._set_aside(now)
+        if self._due and self._due[0][0] <= now:
+            self._set_aside(now)
         for line in self._lines:
             if line:
                 key, entry = line.popitem(last=False)
@@ -290,13 +304,12 @@ class WaitQueue(Generic[T]):
     def _check(self, item: T, now: float, size: int) -> float:
         if id(item) in self._entries:
             raise ValueError("this item waits already: one object cannot stand in the queue twice")
-        if not size >= 0:
-            raise ValueError(f"size must be at least 0, got {size}")
+        _check_size(size)
         return self._pass(now)
 
     def _position(self, priority: Priority) -> int:
         if len(self._entries) == len(self._late):
-            return 1  # Nobody waits: as it is wherever a place is free.
+            return 1
         return 1 + sum(len(line) for line in self._lines[: priority + 1])
 
     def _add(self, item: T, now: float, until: float, size: int, priority: Priority) -> None:
@@ -330,3 +343,8 @@ class WaitQueue(Generic[T]):
                 del self._lines[entry.priority][key]
                 entry.late = True
                 self._late[key] = entry
+
+
+def _check_size(size: int) -> None:
+    if not size >= 0:
+        raise ValueError(f"size must be at least 0, got {size}")

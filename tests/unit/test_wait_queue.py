@@ -154,8 +154,37 @@ def test_the_system_is_not_asked_for_its_expected_time() -> None:
 def test_where_a_place_is_free_nobody_is_sent_away_for_the_slowness_of_those_before() -> None:
     waiting, now = busy(places=1, service_s=60.0)
     assert isinstance(waiting.offer(Item(), now, deadline=now + 10.0), Refusal)
-    assert isinstance(waiting.offer(Item(), now, deadline=now + 10.0, free=True), Queued)
-    assert waiting.offer(Item(), now, deadline=now, free=True) == Refusal("expired", None, waiting.eta_s(now))
+    running = waiting.running
+    assert waiting.pass_by(now, size=5) is None
+    assert (waiting.running, len(waiting), waiting.size) == (running + 1, 0, 0)
+    refused = waiting.pass_by(now, size=8_000_001)
+    assert refused == Refusal("too-large", None, waiting.eta_s(now))
+    assert waiting.running == running + 1
+
+
+def test_who_passes_by_leaves_the_queue_as_if_it_had_been_taken() -> None:
+    taken, passed = queue(), queue()
+    for number in range(50):
+        now = 0.7 * number
+        taken.offer(Item(), now)
+        taken.take(now)
+        passed.pass_by(now)
+        if number % 3:
+            taken.settled(now + 0.4)
+            passed.settled(now + 0.4)
+        assert passed.eta_s(now + 0.6) == taken.eta_s(now + 0.6)
+        assert passed.running == taken.running
+
+
+def test_nobody_passes_by_while_somebody_is_held() -> None:
+    waiting = queue(age_max_s=10.0)
+    waiting.offer(Item(), 0.0)
+    for now in (1.0, 20.0):  # Waiting, then expired and not yet handed out.
+        with pytest.raises(ValueError, match="somebody waits"):
+            waiting.pass_by(now)
+        assert (len(waiting), waiting.running) == (1, 0)
+    assert len(waiting.expired(20.0)) == 1
+    assert waiting.pass_by(20.0) is None
 
 
 def test_without_a_deadline_the_age_is_the_time_it_has() -> None:
@@ -299,6 +328,8 @@ def test_bad_input_is_refused_and_changes_nothing() -> None:
         waiting.offer(item, 5.0)
     with pytest.raises(ValueError, match="size must be at least 0"):
         waiting.offer(Item(), 5.0, size=-1)
+    with pytest.raises(ValueError, match="size must be at least 0"):
+        queue().pass_by(5.0, size=-1)
     with pytest.raises(ValueError, match="deadline must be a moment"):
         waiting.offer(Item(), 5.0, deadline=nan)
     for now in (nan, math.inf, -math.inf):
@@ -411,6 +442,16 @@ class QueueWalk(RuleBasedStateMachine):
         self.model.remove(first)
         self.out.append(first[0])
         self.running += 1
+
+    @rule(size=st.integers(0, 80))
+    def pass_by(self, size: int) -> None:
+        if self.model or self.late:
+            with pytest.raises(ValueError, match="somebody waits"):
+                self.queue.pass_by(self.now, size=size)
+            return
+        refused = self.queue.pass_by(self.now, size=size)
+        assert (refused is not None) is (size > self.config.size_max)
+        self.running += refused is None
 
     @rule()
     def hand_out_expired(self) -> None:
