@@ -181,8 +181,7 @@ class Engine:
             desk.ask(record, instance, turn)
             return
         desk.dispatch(record)
-        if record.queue:
-            desk.sweep_at(within)
+        desk.sweep_at(within)
 
     def _door(self, fact: UserSaid, record: BotRecord | None, *, waits: bool) -> Rejected | None:
         """Refuse what cannot be taken; the sender keeps the text. ``waits``: the bot has no place for it yet."""
