@@ -32,6 +32,9 @@ from harness.core.scenario import Scenario
 from harness.drivers.simulated import World
 
 ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs/explanation/hot-path.md"
+BEGIN: Final = "<!-- cost: written by ci/message_cost.py -->\n"
+END: Final = "<!-- end of cost -->\n"
 SCENARIO: Final = {
     "name": "hundred users",
     "why": "that of tests/perf/test_simulated_speed.py",
@@ -54,6 +57,7 @@ def main() -> int:
     parser.add_argument("others", nargs="*", type=Path, help="another checkout, set up")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=6.0, help="of load on the service in each round")
+    parser.add_argument("--page", action="store_true", help="write the table into docs/explanation/hot-path.md")
     parser.add_argument("--simulated", action="store_true", help="only play the simulation once, and say what it took")
     asked = parser.parse_args()
     if asked.simulated:
@@ -68,14 +72,23 @@ def main() -> int:
             print(
                 f"round {number + 1}: {checkout.name}: {simulated:.0f} us simulated, {served:.0f} us served", flush=True
             )
-    first = _medians(taken[checkouts[0]])
-    for checkout in checkouts:
-        simulated, served = _medians(taken[checkout])
-        print(
-            f"{checkout.name}: {simulated:.0f} us simulated ({simulated / first[0]:.2f}x), "
-            f"{served:.0f} us served ({served / first[1]:.2f}x)"
-        )
+    figures = _table({"this" if path == ROOT else path.name: _medians(each) for path, each in taken.items()})
+    print(figures)
+    if asked.page:
+        page = PAGE.read_text("utf-8")
+        before, _, rest = page.partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{figures}\n\n{END}{rest.partition(END)[2]}", "utf-8")
     return 0
+
+
+def _table(medians: dict[str, tuple[float, float]]) -> str:
+    lines = ["| checkout | simulated, us | | served, us | |", "|---|---:|---:|---:|---:|"]
+    first = next(iter(medians.values()))
+    lines += [
+        f"| {name} | {simulated:,.0f} | {simulated / first[0]:.2f}x | {served:,.0f} | {served / first[1]:.2f}x |"
+        for name, (simulated, served) in medians.items()
+    ]
+    return "\n".join(lines)
 
 
 def _medians(rounds: list[tuple[float, float]]) -> tuple[float, float]:

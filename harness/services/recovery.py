@@ -216,8 +216,8 @@ class Recovery:
             self._figures.failure(failure, now)
             if failure.kind in _BLAMED and call.rung == 0:
                 call.dependency.budget.note(ok=False)
-            if strategy := _strategy(call):
-                self._figures.gave_out(strategy, call.attempts)
+            if call.strategy:
+                self._figures.gave_out(call.strategy, call.attempts)
             self._finish(call, now)
             self._figures.gave_up(reason)
 
