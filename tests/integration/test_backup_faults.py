@@ -44,7 +44,11 @@ def why_not() -> str:
 
 
 WHY_NOT = why_not()
-pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it works"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it works"),
+    pytest.mark.timeout(600),
+    pytest.mark.unmeasured,
+]
 
 
 @dataclass(frozen=True)

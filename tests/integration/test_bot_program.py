@@ -151,6 +151,7 @@ def test_ready_ask_pieces_end_and_the_end_of_stdin(start: Start) -> None:
     assert bot.stderr.read() == b""
 
 
+@pytest.mark.unmeasured
 def test_a_file_of_questions_is_answered_to_its_end() -> None:
     questions = b"".join(write(Ask(f"t{n}", "s1", f"question {n} " * 20)) for n in range(500))
     done = run("echo", said=questions)

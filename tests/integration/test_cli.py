@@ -292,6 +292,7 @@ def limited(bytes_max: int, *words: str | Path, cwd: Path) -> subprocess.Complet
     )
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("bytes_max", "file"),
     [
@@ -321,6 +322,7 @@ def test_a_disk_that_fills_up_is_one_line_and_exit_4(tmp_path: Path, bytes_max: 
         assert not status.exists(), "what does not fit leaves no status that is not true"
 
 
+@pytest.mark.unmeasured
 def test_a_report_that_does_not_fit_is_one_line_and_exit_4(tmp_path: Path) -> None:
     write(tmp_path / "own.toml", duration_s=1)
     assert harness("run", "own.toml", "--distance", "simulated", cwd=tmp_path).returncode == EXIT_PASS
@@ -335,6 +337,7 @@ def test_a_report_that_does_not_fit_is_one_line_and_exit_4(tmp_path: Path) -> No
     assert [(folder / "report.html").exists() for folder in folders] == [True, False], "half a page is no page"
 
 
+@pytest.mark.unmeasured
 def test_a_disk_that_fills_up_while_real_bots_run(tmp_path: Path) -> None:
     write(tmp_path / "own.toml")
     done = limited(20_000, "run", "own.toml", "--distance", "wired", "--plain", cwd=tmp_path)
