@@ -15,6 +15,8 @@ from harness.errors import ScenarioError
 
 TASKS_PER_S_MAX: Final = 100_000
 """So many moments of a second are remembered at most."""
+NUMBER_MAX: Final = 2**53
+"""No limit is larger: it must stay itself in a JSON document, and sums of it finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,8 @@ class Settings:
                     raise ScenarioError(f"{field.name} must be a number from 0 up, got {value}")
             elif not 0 < value < float("inf"):
                 raise ScenarioError(f"{field.name} must be a number above 0, got {value}")
+            if value > NUMBER_MAX:
+                raise ScenarioError(f"{field.name} must be at most {NUMBER_MAX}, got {value}")
             if field.name.endswith("_rate") and value > 1:
                 raise ScenarioError(f"{field.name} is a share and must be at most 1, got {value}")
         if not self.outbound_low_share < self.outbound_high_share <= 1:

@@ -35,6 +35,8 @@ Match = Mapping[str, tuple[str, ...]]
 """A label -> the values of which one must be there."""
 LATE_S: Final = 0.5
 """A tick that comes so long after the beginning of its second is called late."""
+VALUE_MAX: Final = 1e290
+"""What is further from 0 is a gap, like what is no number: sums over every series and all that is kept stay finite."""
 _ANY: Final[Match] = {}
 
 
@@ -101,7 +103,7 @@ class Aggregator:
             tracks = self._tracks.setdefault(snapshot.family.name, {})
             for labels, value in snapshot.series:
                 track = tracks.get(labels) or self._begun(tracks, snapshot.family, labels, slot)
-                if track is not None and (isinstance(value, Histogram) or isfinite(value)):
+                if track is not None and (isinstance(value, Histogram) or abs(value) <= VALUE_MAX):
                     track.note(slot, value)
         self._sweep(slot)
         return rows

@@ -26,11 +26,14 @@ from harness.core.moments import BEGINNING, forward, spread
 from harness.core.ranges import above_zero, between, whole
 
 SECOND_S: Final = 1.0
+ALLOWED_MAX: Final = 2**53
+"""No limit is larger: beyond, a JSON document cannot tell every whole number from its neighbours."""
+AUTHOR_CHARS_MAX: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be in use at most; None: not limited. Above 0, whole numbers but for the age."""
+    """What may be in use at most; None: not limited. Above 0, at most 2**53, whole numbers but for the age."""
 
     bots: int | None = 32
     """Bot processes that may run at once."""
@@ -55,6 +58,7 @@ class Limits:
                 above_zero(one.name, value)
             else:
                 whole(one.name, value, 1)
+            between(one.name, value, 0, ALLOWED_MAX)
         if self.tasks_per_s is not None:
             between("tasks_per_s", self.tasks_per_s, 1, 100_000)
 
@@ -193,8 +197,8 @@ class Capacity:
         """Set a limit at run time; ValueError, and nothing changed, if it is unknown, impossible or has no author."""
         if limit not in NAMES:
             raise ValueError(f"there is no limit {limit!r}: the limits are {', '.join(NAMES)}")
-        if not author.strip():
-            raise ValueError("author must not be empty: who changes a limit says so")
+        if not 1 <= len(author.strip()) <= AUTHOR_CHARS_MAX:
+            raise ValueError(f"author must have 1 to {AUTHOR_CHARS_MAX} characters: who changes a limit says so")
         name: Name = limit
         limits = Limits(**{**asdict(self._limits), name: allowed})
         now = self._pass(now)

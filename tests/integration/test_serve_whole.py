@@ -36,8 +36,8 @@ def test_capacity_says_how_full_everything_is_and_a_limit_can_be_changed(service
     status, changed = service.call("PUT", "/api/capacity/tasks_per_s", {"allowed": 7, "author": "ada"})
     assert status == 200, changed
     assert (status, changed["limits"]["tasks_per_s"]["allowed"]) == (200, 7)
-    for limit, body in (("cows", {"allowed": 7, "author": "ada"}), ("bots", {"allowed": -1, "author": "ada"})):
-        status, refused = service.call("PUT", f"/api/capacity/{limit}", body)
+    for limit, allowed in (("cows", 7), ("bots", -1), ("queue_bytes", 1e308), ("bots", 10**19), ("queue_age_s", 1e300)):
+        status, refused = service.call("PUT", f"/api/capacity/{limit}", {"allowed": allowed, "author": "ada"})
         assert (status, refused["error"]["code"]) == (422, "bad-field")
     assert get(service, "/api/capacity")["limits"]["bots"]["allowed"] == 32
 

@@ -300,7 +300,18 @@ def test_a_value_that_is_no_number_is_a_gap() -> None:
     aggregator = Aggregator()
     aggregator.tick(START, one(QUEUE, math.nan))
     aggregator.tick(START + 1, one(QUEUE, math.inf))
-    assert ask(aggregator, QUEUE, "last", 60, START + 1) is None
+    aggregator.tick(START + 2, one(QUEUE, 1.1e290))
+    assert ask(aggregator, QUEUE, "last", 60, START + 2) is None
+
+
+def test_the_largest_values_add_up_over_an_hour() -> None:
+    aggregator = Aggregator()
+    for second in range(3_600):
+        aggregator.tick(START + second, one(QUEUE, 1e290))
+    assert all(math.isfinite(row.point.total) for row in aggregator.remains())
+    mean = ask(aggregator, QUEUE, "avg", 3_600, START + 3_599)
+    assert mean is not None
+    assert mean.value == pytest.approx(1e290)
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------

@@ -160,7 +160,11 @@ def test_a_limit_below_what_is_in_use_lets_nothing_more_in() -> None:
         ("bots", math.nan, "ada", "bots must be a whole number"),
         ("tasks_per_s", 100_001, "ada", "tasks_per_s must be from 1 to"),
         ("queue_age_s", math.inf, "ada", "queue_age_s must be a number above 0"),
-        ("bots", 5, "  ", "author must not be empty"),
+        ("queue_age_s", 1e308, "ada", "queue_age_s must be from 0 to 9007199254740992"),
+        ("queue_bytes", 2**53 + 1, "ada", "queue_bytes must be from 0 to 9007199254740992"),
+        ("memory_bytes", int(1e308), "ada", "memory_bytes must be from 0 to 9007199254740992"),
+        ("bots", 5, "  ", "author must have 1 to 80 characters"),
+        ("bots", 5, "a" * 81, "author must have 1 to 80 characters"),
     ],
 )
 def test_a_change_that_cannot_be_meant_is_refused_and_changes_nothing(

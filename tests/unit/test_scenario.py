@@ -120,6 +120,14 @@ def test_settings_refuse_what_cannot_work(value: float) -> None:
         Settings(breaker_cooldown_s=value)
 
 
+def test_no_limit_is_so_large_that_sums_or_documents_of_it_break() -> None:
+    with pytest.raises(ScenarioError, match="answer_within_s must be at most 9007199254740992, got 1e"):
+        Settings(answer_within_s=1e308)
+    with pytest.raises(ScenarioError, match="backup_quota_bytes must be at most"):
+        Settings(backup_quota_bytes=2**53 + 1)
+    assert Settings(memory_bytes_max=2**53).memory_bytes_max == 2**53
+
+
 def test_shares_and_growth_have_their_own_limits() -> None:
     with pytest.raises(ScenarioError, match="breaker_failure_rate is a share and must be at most 1"):
         Settings(breaker_failure_rate=1.5)
