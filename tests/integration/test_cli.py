@@ -248,7 +248,9 @@ def test_breakers_of_a_simulation_are_logged_too(tmp_path: Path) -> None:
     done = harness("run", "smoke/breaker", "--distance", "simulated", "--state-dir", "state", cwd=tmp_path)
     assert done.returncode == EXIT_PASS, done.stdout
     lines = [json.loads(line) for line in (tmp_path / "state/bot-logs/circuit-breaker.jsonl").read_text().splitlines()]
-    assert [(line["from"], line["to"]) for line in lines] == [
+    anchor, *moves = lines
+    assert (anchor["record"], anchor["why"]) == ("anchor", "start")
+    assert [(line["from"], line["to"]) for line in moves] == [
         ("closed", "open"),
         ("open", "half-open"),
         ("half-open", "closed"),
