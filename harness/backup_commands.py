@@ -36,7 +36,7 @@ _RULES: Final = (
 def create(options: argparse.Namespace) -> int:
     """Back up the database, while the service runs or not, and read the backup back."""
     backups, database = _backups(options), _database(options)
-    manifest, finding = backups.create(database, pin=options.pin)
+    manifest, finding = backups.create(database, pin=options.pin or "")
     _say(
         options,
         {"backup": manifest, "finding": finding},
@@ -48,7 +48,7 @@ def create(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Every backup, and every problem with one; exit code 1 if there is any."""
-    backups = _backups(options)
+    backups = _kept(options)
     seen = backups.catalog()
     lines = []
     for snapshot in seen.snapshots:
@@ -66,7 +66,7 @@ def show(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Read backups again; exit code 1 if one is damaged."""
-    backups = _backups(options)
+    backups = _kept(options)
     known = [entry.snapshot.name for entry in backups.catalog().entries]
     names = [backups.find(name).snapshot.name for name in options.backups] or known
     findings = backups.check(names, options.level)
@@ -81,7 +81,7 @@ def prune(options: argparse.Namespace) -> int:
     """Move the backups to the trash that no rule keeps; exit code 1 if the plan is refused."""
     from harness.adapters import backup_pruning
 
-    backups = _backups(options)
+    backups = _kept(options)
     rules = backup_pruning.changed(backup_pruning.remembered(backups.folder), _rules(options))
     done = backup_pruning.prune(backups, rules, dry_run=options.dry_run, forced=options.force)
     lines = [
@@ -115,7 +115,7 @@ def drill(options: argparse.Namespace) -> int:
     """Start the service on a copy of a backup, read a session through it, and say how long that took."""
     from harness.drill import drill as run
 
-    backups = _backups(options)
+    backups = _kept(options)
     name = backups.find(options.backup, verified=True).snapshot.name
     done = run(backups, name, bot_command=words.split(options.bot_command))
     read = f"{done.messages} messages of session {done.session} read" if done.session else "it holds no session"
@@ -128,9 +128,9 @@ def mark(options: argparse.Namespace) -> int:
     """Note about a backup that it is to stay, no longer, or that its loss of rows was meant."""
     if not (options.pin or options.unpin or options.accept):
         raise UsageError("harness backup mark: say what: --pin WHY, --unpin or --accept")
-    backups = _backups(options)
+    backups = _kept(options)
     name = backups.find(options.backup).snapshot.name
-    backups.mark(name, pin=options.pin, unpin=options.unpin, accept=options.accept)
+    backups.mark(name, pin=options.pin or "", unpin=options.unpin, accept=options.accept)
     _say(options, {"marked": name}, f"{name}: noted")
     return EXIT_PASS
 
@@ -153,7 +153,7 @@ def add_to(commands: Any) -> None:
         made.add_argument("--json", action="store_true", help="one JSON object instead of lines")
         return made
 
-    add("create", create).add_argument("--pin", default="", metavar="WHY", help="keep this one until it is unpinned")
+    add("create", create).add_argument("--pin", type=_why, metavar="WHY", help="keep this one until it is unpinned")
     add("list", show)
     checking = add("verify", verify)
     checking.add_argument("backups", nargs="*", metavar="BACKUP", help="a name, its beginning, or `latest`; else all")
@@ -180,15 +180,31 @@ def add_to(commands: Any) -> None:
     trial.add_argument("--bot-command", default="", metavar="CMD", help="the program that bots are, as for serve")
     noting = add("mark", mark)
     noting.add_argument("backup", metavar="BACKUP", help="a name, its beginning, or `latest`")
-    noting.add_argument("--pin", default="", metavar="WHY", help="keep it until it is unpinned")
-    noting.add_argument("--unpin", action="store_true", help="rules decide about it again")
+    either = noting.add_mutually_exclusive_group()
+    either.add_argument("--pin", type=_why, metavar="WHY", help="keep it until it is unpinned")
+    either.add_argument("--unpin", action="store_true", help="rules decide about it again")
     noting.add_argument("--accept", action="store_true", help="a sudden loss of rows was meant")
+
+
+def _why(text: str) -> str:
+    """Take a reason; an empty one would pin nothing, and say nothing about it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("say why")
+    return text
 
 
 def _backups(options: argparse.Namespace) -> Backups:
     from harness.adapters.backups import Backups
 
     return Backups(options.backup_dir or options.state_dir / FOLDER)
+
+
+def _kept(options: argparse.Namespace) -> Backups:
+    """Give the backups that there are; UsageError if the folder is not: a mistyped one must not read "no backups"."""
+    named, option = (options.backup_dir, "--backup-dir") if options.backup_dir else (options.state_dir, "--state-dir")
+    if not named.is_dir():
+        raise UsageError(f"{named}: there is no such folder; check {option}")
+    return _backups(options)
 
 
 def _database(options: argparse.Namespace) -> Path:

@@ -219,5 +219,18 @@ def test_the_words_of_the_other_commands(chat: Served) -> None:
     assert "keeps nothing" in backup(state, "prune", "--keep-last", "0", *none_but_last(), code=2)
 
 
+@pytest.mark.parametrize("action", ["list", "verify", "prune", "drill"])
+def test_a_folder_that_is_not_there_is_told_and_is_not_no_backups(tmp_path: Path, action: str) -> None:
+    assert "nowhere: there is no such folder; check --state-dir" in backup(tmp_path / "nowhere", action, code=2)
+    said = backup(tmp_path, action, "--backup-dir", str(tmp_path / "nowhere"), code=2)
+    assert "nowhere: there is no such folder; check --backup-dir" in said
+
+
+def test_a_pin_says_why_and_is_not_taken_away_in_the_same_breath(tmp_path: Path) -> None:
+    assert "argument --pin: say why" in backup(tmp_path, "create", "--pin", " ", code=2)
+    assert "argument --pin: say why" in backup(tmp_path, "mark", "latest", "--pin", "", code=2)
+    assert "not allowed with argument" in backup(tmp_path, "mark", "latest", "--pin", "x", "--unpin", code=2)
+
+
 def none_but_last() -> tuple[str, ...]:
     return tuple(word for name in ("hourly", "daily", "weekly", "monthly") for word in (f"--keep-{name}", "0"))
