@@ -52,15 +52,15 @@ def port(text: str) -> int:
     return value
 
 
-def setting(pair: str) -> tuple[str, int | float | str]:
-    """Read one KEY=VALUE; what is no number stays text, for decode.py to refuse with the name of the limit."""
+def setting(pair: str) -> tuple[str, int | float | str | bool]:
+    """Read one KEY=VALUE; what is no number and not true or false stays text, for decode.py to refuse by its name."""
     name, equals, value = pair.partition("=")
     if not equals:
         raise UsageError(f"--set {pair}: must be KEY=VALUE, such as queue_max=10")
     for number in (int, float):
         with suppress(ValueError):
             return name, number(value)
-    return name, value
+    return name, {"true": True, "false": False}.get(value, value)
 
 
 def split(command: str) -> list[str]:

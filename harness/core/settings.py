@@ -101,6 +101,9 @@ class Settings:
     """The longest pause before a restart, in seconds."""
     checkpoint_s: float = 1.0
     """A reply that is still streaming is saved at least this often, in seconds."""
+    history: bool = True
+    """Whether metrics have a history: ``/api/series``, alerts and the dashboard live on it. A leak check does without:
+    it fills with time, not with messages."""
     backup_every_s: float = 3_600.0
     """Seconds between two backups of the database; 0: none are made."""
     backup_keep_last: int = 3
@@ -126,7 +129,7 @@ class Settings:
         """Refuse what cannot work."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, str):
+            if isinstance(value, str | bool):
                 continue
             if field.name.startswith("backup_"):
                 if not 0 <= value < float("inf"):

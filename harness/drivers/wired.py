@@ -25,6 +25,7 @@ from harness.adapters import shipped
 from harness.adapters.journal import Book
 from harness.core.events import Entry, Noted, RunFact
 from harness.core.scenario import Scenario
+from harness.core.settings import TASKS_PER_S_MAX
 from harness.drivers import Case, Watch, _faults
 from harness.drivers._gather import answering, read_transcripts, write_down
 from harness.drivers._tail import Tail
@@ -87,8 +88,15 @@ async def _on_stage(case: Case, target: Reference, watch: Watch) -> AsyncIterato
 
 
 async def _leak_check(case: Case, book: Book, watch: Watch) -> None:
-    # Few sessions send everything, as fast as they are answered: their pace is not what is looked at.
-    service = replace(case.scenario.service, session_rate_per_s=float(UNPACED), session_burst=UNPACED)
+    # Few sessions send everything, as fast as they are answered: their pace is not what is looked at. Nor is the
+    # history of metrics, which fills with time and is bounded (tests/memory/test_engine_keeps_nothing.py).
+    service = replace(
+        case.scenario.service,
+        session_rate_per_s=float(UNPACED),
+        session_burst=UNPACED,
+        tasks_per_s_max=TASKS_PER_S_MAX,
+        history=False,
+    )
     case = replace(case, scenario=replace(case.scenario, service=service))
 
     @asynccontextmanager

@@ -34,7 +34,7 @@ PRUNE_S: Final = 3_600.0
 RETRY_S: Final = 60.0
 
 
-async def open_recorder(metrics: Metrics, state_dir: Path, stack: AsyncExitStack) -> Recorder:
+async def open_recorder(metrics: Metrics, state_dir: Path, stack: AsyncExitStack, *, ticks: bool = True) -> Recorder:
     """Open the history in a state directory and tick until ``stack`` is left; without the file if it will not open."""
     store = None
     try:
@@ -44,6 +44,8 @@ async def open_recorder(metrics: Metrics, state_dir: Path, stack: AsyncExitStack
     recorder = Recorder(metrics, store, _say)
     stack.push_async_callback(recorder.close)
     await recorder.resume()
+    if not ticks:
+        return recorder
     ticking = asyncio.get_running_loop().create_task(recorder.record_on(), name="recorder")
     ticking.add_done_callback(_mourn)
     stack.push_async_callback(_cancel, ticking)

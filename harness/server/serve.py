@@ -168,7 +168,7 @@ async def _run(plan: Plan, listener: socket.socket, store: Store, recovery: Reco
         for round_ in vitals.rounds():
             checks.start(round_)
         await checks.looked()
-        recorder = await open_recorder(service.metrics, plan.state_dir, stack)
+        recorder = await open_recorder(service.metrics, plan.state_dir, stack, ticks=plan.settings.history)
         await _open_probe(stack, guardian)
         cut, left = recall(store, plan.settings.answer_within_s)
         if cut:

@@ -155,7 +155,8 @@ class RunningService:
         for limit in fields(Settings):
             value = getattr(self._settings, limit.name)
             if value != limit.default:
-                command += ["--set", f"{limit.name}={value}"]
+                said = str(value).lower() if isinstance(value, bool) else value
+                command += ["--set", f"{limit.name}={said}"]
         if self._target.bot_command:
             command += ["--bot-command", shlex.join(self._target.bot_command)]
         return command
