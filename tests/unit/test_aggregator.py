@@ -76,12 +76,13 @@ class AgainstANaiveHistory(RuleBasedStateMachine):
     def a_series_comes_or_goes(self) -> None:
         if B in self.counters:
             del self.counters[B], self.histograms[B]
-            self.before.pop(B, None)
         else:
             self.counters[B], self.histograms[B] = 0.0, Histogram()
 
     def _tick(self) -> None:
         gauges: list[tuple[Labels, Value]] = []
+        # Gone and back between two ticks is a start anew; only a tick without it shows that it was gone.
+        self.before = {labels: value for labels, value in self.before.items() if labels in self.counters}
         for labels in self.counters:
             gauge = self.dice.randrange(-4_096, 4_096) / 64  # Sums of these are exact, in whatever order.
             more = self.dice.choice([0, 0, 1, 3])
