@@ -270,7 +270,11 @@ class Api:
 
     async def _ready(self, request: Request) -> Response:
         _query(request)
-        return _probe(*self._health.ready(monotonic()))
+        good, said = self._health.ready(monotonic())
+        mode = self._service.mode()
+        if good and "messages" in mode.off:  # Whoever spreads messages must spare a service that takes none.
+            return _probe(False, f"{mode.mode}: {mode.why}")
+        return _probe(good, said)
 
     async def _full(self, request: Request) -> Response:
         _query(request)

@@ -63,6 +63,8 @@ __all__ = [
 
 MOVES_MAX: Final = 100
 """Transitions that wait to be taken; if nobody takes them the oldest are dropped, and ``seq`` shows the gap."""
+FORCED_MAX_S: Final = 86_400.0
+"""No order of a person holds longer, as for the mode of the service: a forgotten one must end."""
 _NEVER: Final = math.inf
 _SUCCESS: Final = Outcome.SUCCESS  # Bound once: this name is looked up on every call.
 _ASKED: Final = {state: signal for signal, state in BY_HAND.items()}
@@ -263,15 +265,15 @@ class CircuitBreaker:
     def force(self, state: State, now: float, *, author: str, ttl_s: float = 3600.0) -> tuple[Transition, ...]:
         """Let a person decide: FORCED_OPEN, DISABLED or METRICS_ONLY for ``ttl_s`` seconds, or CLOSED at once.
 
-        ValueError for other states, for nobody as ``author`` and for no limit: a forgotten override is the classic
-        mistake. The same again sets a new limit.
+        ValueError for other states, for nobody as ``author`` and for more than a day: a forgotten override is the
+        classic mistake. The same again sets a new limit.
         """
         if state not in _ASKED:
             raise ValueError(f"nobody can force a breaker to be {state}: ask for one of {', '.join(_ASKED)}")
         if not author.strip():
             raise ValueError("author must say who forces the breaker, got an empty text")
-        if not 0 < ttl_s < _NEVER:
-            raise ValueError(f"ttl_s must be a number of seconds above 0, got {ttl_s!r}")
+        if not 0 < ttl_s <= FORCED_MAX_S:
+            raise ValueError(f"ttl_s must be a number of seconds above 0 and at most {FORCED_MAX_S:g}, got {ttl_s!r}")
         now = self._pass(now)
         self._move(_ASKED[state], Cause.MANUAL, now, ttl_s=0.0 if state is State.CLOSED else ttl_s, author=author)
         return self.drain()

@@ -81,10 +81,13 @@ def test_maintenance_is_told_to_everybody_and_refuses_messages(service: Served) 
             refused = (await talk.until("rejected"))[-1]
             assert refused["code"] == "maintenance"
             assert refused["retry_after_s"] <= 60
+            status, ready = await asyncio.to_thread(service.call, "GET", "/health/ready")
+            assert (status, ready["output"]) == (503, "maintenance: new disks")
             await asyncio.to_thread(service.call, "PUT", "/api/mode", {"mode": "auto", "author": "ada"})
             assert (await talk.say("c2", "and now"))[-1]["type"] == "end"
 
     run(story())
+    assert service.call("GET", "/health/ready")[0] == 200
     status, refused = service.call("PUT", "/api/mode", {"mode": "fast", "author": "ada", "reason": "x"})
     assert (status, refused["error"]["code"]) == (422, "bad-field")
 

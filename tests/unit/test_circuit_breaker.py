@@ -645,6 +645,7 @@ def test_closing_by_hand_starts_afresh(story: str) -> None:
         (State.HALF_OPEN, "ada", 1.0, "half-open"),
         (State.DISABLED, " ", 1.0, "author"),
         (State.DISABLED, "ada", 0.0, "ttl_s"),
+        (State.DISABLED, "ada", 86_401.0, "above 0 and at most 86400"),
         (State.DISABLED, "ada", float("inf"), "ttl_s"),
         (State.DISABLED, "ada", float("nan"), "ttl_s"),
     ],
