@@ -145,6 +145,7 @@ def test_a_breaker_can_be_forced_by_hand_and_the_order_ends_by_itself(service: S
         {"state": "forced-open", "author": ""},
         {"state": "forced-open", "author": "a" * 101},
         {"state": "forced-open", "author": "ada", "ttl_s": 0},
+        {"state": "forced-open", "author": "ada", "ttl_s": 1e300},
     ):
         status, refusal = service.call("PUT", path, wrong)
         assert (status, refusal["error"]["code"]) == (422, "bad-field"), wrong
