@@ -34,10 +34,11 @@ from harness.server.assets import openapi
 from harness.server.behaviours import Behaviours
 from harness.server.origin import same_origin
 from harness.server.recorder import Recorder
-from harness.server.refusals import CallError, refuse
+from harness.server.refusals import CallError, ReducedError, refuse
 from harness.server.service import Service
 from harness.server.vitals import Vitals
 from harness.server.watcher import Watcher
+from harness.services.degradation import DegradationConfig
 from harness.services.health_check import MEDIA_TYPE as HEALTH_TYPE
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ MESSAGES_CHARS_MAX: Final = 2_000_000
 """About this many characters in one answer: to read and encode more would hold up every reply that streams."""
 SESSIONS: Final = 100
 SESSIONS_MAX: Final = 10_000
+FEATURE_BACK_S: Final = DegradationConfig(features=()).on_every_s
+"""What is switched off comes back in steps of so many seconds: sooner there is no sense in asking."""
 REPORT_FRESH_S: Final = 1
 """The report may be kept for as long as nothing new is observed."""
 SEED_MAX: Final = 2**63 - 1
@@ -193,10 +196,13 @@ class Api:
         return _json(self._status(name), HTTPStatus.CREATED)
 
     def _require(self, feature: str, without: str) -> None:
-        """Refuse what the service does without while it is not well."""
+        """Refuse what the service does without while its mode switches it off."""
         if not self._service.enabled(feature):
-            raise CallError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "degraded", f"the service is not well, and {without}: try again later"
+            mode = self._service.mode()
+            why = f" ({mode.why})" if mode.why else ""
+            wait_s = mode.retry_after_s or FEATURE_BACK_S
+            raise ReducedError(
+                f"the mode of the service is {mode.mode}{why}: it {without}; try again later", retry_after_s=wait_s
             )
 
     async def _remove(self, request: Request) -> Response:

@@ -43,6 +43,12 @@ class CallError(errors.PermanentError):
         super().__init__(message)
 
 
+class ReducedError(errors.UnavailableError):
+    """The service does without something for now: nothing is wrong with the call, and later it may be answered."""
+
+    code = "degraded"
+
+
 class FrameError(errors.WireError):
     """A frame that is not understood; ``code`` is one of the protocol's."""
 

@@ -102,6 +102,9 @@ def test_a_degraded_service_does_without_what_is_missed_least(service: Served) -
     ):
         status, refused = service.call(method, path, body)
         assert (status, refused["error"]["code"]) == (503, "degraded")
+        assert "the mode of the service is degraded (we save our strength)" in refused["error"]["message"]
+        assert refused["error"]["retry_after_s"] > 0
+    assert {"kind": "transient", "code": "degraded", "count": 2, "recent": 2} in get(service, "/api/errors")["failures"]
 
     async def story() -> None:
         async with service.joined(session) as talk:
