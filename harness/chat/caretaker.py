@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from harness.chat.desk import BUSY_RETRY_S, SWEEP, Desk
-from harness.chat.roster import BotRecord, Instance, Turn
+from harness.chat.roster import BotRecord, Instance, Turn, dependency
 from harness.chat.steward import CARE, CARE_EVERY_S
 from harness.core.breaker import BY_HAND
 from harness.core.events import (
@@ -100,7 +100,7 @@ class Caretaker:
         for turn in (*turns, *record.queue.expired(desk.now), *record.resting.values()):
             desk.forget(turn)
             desk.fail(turn, "no-bot", f"{fact.bot} was removed")
-        desk.recovery.forget(fact.bot)
+        desk.recovery.forget(dependency(fact.bot))
         desk.steward.forget(fact.bot)
         desk.do(*(StopBot(instance.name) for instance in instances), ForgetBot(fact.bot))
         desk.do(TellAll(record.status(desk.now, state="stopped")))

@@ -244,10 +244,9 @@ class Desk:
         self._settled(turn, code)
 
     def given_up(self, turn: Turn, code: str) -> None:
-        """Count a turn that is not tried any more."""
+        """Count a turn that is not tried any more, for a reason of the service itself."""
         if turn.call is not None:
-            turn.call.deadline = self.now  # Nothing is to be tried any more.
-            self.recovery.decide(turn.call, self.recovery.classifier.code(code), self.now)
+            self.recovery.give_up(turn.call, self.recovery.classifier.code(code), self.now, reason=code)
             turn.call = None
 
     def forget(self, turn: Turn, *, served: bool = False, dropped: bool = False) -> None:

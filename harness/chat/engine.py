@@ -22,7 +22,7 @@ from harness.chat.caretaker import Caretaker
 from harness.chat.census import census
 from harness.chat.desk import DROPPED, Desk, crowded, unavailable
 from harness.chat.gauges import READ, Numbers
-from harness.chat.roster import BotRecord, Turn
+from harness.chat.roster import BotRecord, Turn, dependency
 from harness.core.events import (
     Accepted,
     Act,
@@ -173,7 +173,7 @@ class Engine:
             desk.do(Reply(fact.conn, busy), Record(Refused(fact.bot, fact.cid, busy.code)))
             return
         session.turns[fact.cid] = turn
-        turn.call = desk.recovery.begin(fact.bot, desk.now, deadline=within, keyed=True)
+        turn.call = desk.recovery.begin(dependency(fact.bot), desk.now, deadline=within, keyed=True)
         desk.wake(fact.session)
         desk.do(SaveMessage(mid, fact.session, "user", fact.cid, fact.text, "accepted"))
         desk.publish(fact.session, Accepted(fact.cid, mid, name, fact.text))
@@ -225,7 +225,7 @@ class Engine:
             desk.fail(turn, "no-bot", f"there is no bot {fact.bot!r} any more: launch it again")
             return
         record.queue.restore(turn, desk.now, size=len(fact.text), priority=Priority.SYSTEM, deadline=within)
-        turn.call = desk.recovery.begin(fact.bot, desk.now, deadline=within, keyed=True)
+        turn.call = desk.recovery.begin(dependency(fact.bot), desk.now, deadline=within, keyed=True)
         desk.sweep_at(within)
         desk.dispatch(record)
 

@@ -174,3 +174,8 @@ class SessionRecord:
     clients: set[int] = field(default_factory=set)
     turns: dict[str, Turn] = field(default_factory=dict)
     """By the client's id of the message."""
+
+
+def dependency(bot: str) -> str:
+    """Give the name under which recovery knows a bot: a bot may be called like something else that is recovered."""
+    return f"bot:{bot}"
