@@ -190,7 +190,8 @@ class Caretaker:
             desk.watch_breaker(record)  # A lease that was renewed is looked at again.
         elif what == "restart" and instance is not None:
             self._restart(desk.bots[instance.bot], instance)
-        elif what == "start" and instance is not None and instance.state == "starting":
+        elif what == "start" and instance is not None and instance.state == "starting" and instance.pid is not None:
+            # One that has no number yet was started after this timer was set: it has its own time.
             desk.do(StopBot(name))  # Its end comes back as BotGone, and counts as a death.
 
     # --- The whole ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import math
 import random
 from typing import Final
 
-from harness.chat.roster import BotRecord, Instance, SessionRecord, Turn
+from harness.chat.roster import READINESS, BotRecord, Instance, SessionRecord, Turn
 from harness.chat.session_log import SessionLog
 from harness.chat.steward import Steward
 from harness.core.events import (
@@ -50,6 +50,8 @@ BUSY_RETRY_S: Final = 1.0
 """What to tell clients whose bot has no place: nobody knows, about so."""
 DROPPED: Final = frozenset({"bot-silent", "overloaded", "throttled"})
 """Ends of a turn that say: the bot had too much to do."""
+UNHEARD: Final = frozenset({"bot-silent", "bot-garbled", "reply-too-late", "reply-too-slow", "reply-too-long"})
+"""Ends of a turn that the service has set: the bot may not know of it yet, and speak on."""
 SWEEP: Final = "sweep"
 """The timer at which turns that have been silent for too long are looked for."""
 
@@ -140,6 +142,7 @@ class Desk:
                 return  # All whose time is not up have been asked.
             if refusal is not None:
                 queue.settled(self.now, served=False)
+                self.forget(turn)
                 wait_s = refusal.retry_after_s
                 self.fail(turn, "circuit-open", unavailable(record, wait_s), round(wait_s, 3))
                 continue
@@ -197,8 +200,8 @@ class Desk:
         """Ask recovery whether a turn is worth another try, and let it rest until then."""
         if turn.first_s is not None or turn.call is None or not self.steward.enabled("retries"):
             return False
-        if code == "bot-silent":
-            return False  # It has taken its time already: whoever waits is to know.
+        if code in UNHEARD:
+            return False  # What it still says of this try would be taken for the answer to the next.
         decision = self.recovery.decide(turn.call, self.recovery.classifier.code(code), self.now)
         if not isinstance(decision, Retry):
             turn.call = None  # Given up, and counted.
@@ -327,7 +330,8 @@ class Desk:
                 instance.retiring = False  # Asked to stay before it had gone.
         while len(record.active) < wanted and self.steward.room(self.now):
             self.start(record, record.add(self.limit()))
-        for instance in record.active[wanted:]:
+        # Whoever is not there goes first: the last that answers must not go while another waits to be started again.
+        for instance in sorted(record.active, key=lambda one: READINESS.index(one.state))[wanted:]:
             instance.retiring = True
             self._let_go(instance)
         self.tell(record)

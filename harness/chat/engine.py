@@ -219,6 +219,7 @@ class Engine:
         within = since + self._settings.answer_within_s
         turn = Turn(fact.turn, fact.cid, fact.session, fact.bot, fact.text, NOBODY, since, within)
         desk.session(fact.session).turns[fact.cid] = turn
+        desk.wake(fact.session)
         record = desk.bots.get(fact.bot)
         if record is None:
             desk.forget(turn)
@@ -324,13 +325,15 @@ class Engine:
             if turn.permit is not None:
                 desk.call_off(turn)
                 desk.moved(record, record.breaker.settle(turn.permit, desk.now, Outcome.CANCELLED), "")
-        if turn is not None and fact.turn.endswith(QUESTION):
+        said = f"the reply could not be saved ({fact.why}): your message is kept, send it again later"
+        if fact.turn.endswith(QUESTION):
             said = f"the message could not be saved ({fact.why}): nothing of it was kept, send it again later"
             session.log.blank(name)
+        if turn is not None and fact.turn.endswith(QUESTION):
             desk.do(Reply(turn.conn, Rejected(fact.cid, "not-saved", said)))
         else:
-            said = f"the reply could not be saved ({fact.why}): your message is kept, send it again later"
             desk.publish(fact.session, Failed(name, fact.cid, "not-saved", said))
+        desk.rest(fact.session, session)  # It may have come into memory for this alone.
         if record is not None:
             desk.dispatch(record)
 

@@ -9,6 +9,7 @@ Why   the engine reads as a list of rules when the nouns stand elsewhere
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from harness.chat.session_log import SessionLog
 from harness.core.events import BotStatus, Options
@@ -16,6 +17,9 @@ from harness.services.circuit_breaker import CircuitBreaker, Permit, State
 from harness.services.concurrency_limit import ConcurrencyLimit, Lease
 from harness.services.recovery import Call
 from harness.services.wait_queue import WaitQueue
+
+READINESS: Final = ("online", "starting", "restarting")
+"""The states of a process, the best first."""
 
 
 @dataclass(slots=True)
@@ -65,7 +69,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Instance:
-    """One process of a bot. ``state`` is starting, online or restarting."""
+    """One process of a bot. ``state`` is one of READINESS."""
 
     name: str
     bot: str
@@ -100,7 +104,7 @@ class BotRecord:
     def state(self) -> str:
         """The best that can be said of its processes: online, starting or restarting."""
         states = {instance.state for instance in self.instances.values() if not instance.retiring}
-        return next((state for state in ("online", "starting") if state in states), "restarting")
+        return next((state for state in READINESS if state in states), "restarting")
 
     @property
     def in_flight(self) -> int:

@@ -357,6 +357,26 @@ def test_a_message_to_a_bot_that_does_not_start_is_handed_back() -> None:
     assert [frame.code for frame in frames(chat.acts, Failed)] == ["busy"]
 
 
+def test_the_time_to_start_is_that_of_this_start_and_not_of_an_earlier_one(chat: Chat) -> None:
+    chat.die()
+    chat.wait(1.0)
+    assert chat.do(Woke("start:a")) == []  # Of the first process; the second one is not even there.
+    chat.do(BotStarted("a", 8))
+    assert of(chat.do(Woke("start:a")), StopBot) == [StopBot("a")]
+
+
+def test_a_reply_that_begins_too_late_says_nothing_about_its_bot() -> None:
+    chat = Chat(Settings(answer_within_s=4.0, reply_silence_max_s=5.0, bot_start_max_s=9.0, breaker_failures_max=1))
+    chat.do(BotWanted("a", "echo"))
+    chat.say()
+    chat.wait(2.0)
+    chat.do(BotStarted("a", 7))
+    chat.do(BotReady("a"))
+    chat.wait(2.0)
+    assert [frame.code for frame in frames(chat.acts, Failed)] == ["reply-too-late"]
+    assert chat.status().breaker == "closed"
+
+
 def test_a_broken_line_fails_what_is_in_flight_and_counts_once(chat: Chat) -> None:
     chat.asked()
     chat.asked()
@@ -412,6 +432,20 @@ def test_opening_fails_what_was_queued(chat: Chat) -> None:
     assert isinstance(told, BotStatus)
     assert (told.breaker, told.queued) == ("open", 0)
     assert [move.after for move in recorded(acts, BreakerMoved)] == ["open"]
+
+
+def test_what_an_open_breaker_takes_out_of_the_queue_is_over(chat: Chat) -> None:
+    for number in (1, 2, 3):
+        chat.say(f"c{number}")
+    waiting = next(frame.turn for _, frame in reversed(chat.frames) if isinstance(frame, Accepted))
+    chat.die()
+    chat.wait(1.0)
+    chat.die()
+    assert [frame.code for _, frame in chat.frames if isinstance(frame, Failed) and frame.turn == waiting] == [
+        "circuit-open"
+    ]
+    assert chat.engine.census(chat.now)["turns_open"] == 0
+    assert chat.do(UserCancelled("s", waiting)) == []  # Nobody is told of a second end.
 
 
 def test_no_restart_while_open_and_exactly_one_probe_after_it(chat: Chat) -> None:
@@ -550,6 +584,16 @@ def test_its_wait_goes_on_where_it_was(chat: Chat) -> None:
     assert [(frame.cid, frame.code) for frame in frames(chat.acts, Failed)] == [("old", "busy")]
 
 
+def test_its_session_is_kept_until_it_ends_also_if_it_was_idle_before(chat: Chat) -> None:
+    chat.do(Recalled("s", "gone", "older", "tx-0", "hi", 1.0))
+    turn = only(chat.do(Recalled("s", "a", "old", "tx-1", "hi", 1.0)), ToBot).turn
+    for number, name in enumerate(("s1", "s2", "s3")):
+        chat.do(ClientJoined(number, name))
+        chat.do(ClientLeft(number, name))
+    assert frames(chat.do(BotEnded("a", turn)), End)
+    assert chat.engine.census(chat.now)["sessions_abandoned"] == 0
+
+
 def test_without_its_bot_it_ends_with_a_clear_error(chat: Chat) -> None:
     acts = chat.do(Recalled("s", "", "old", "tx-1", "hi", 1.0))
     assert [frame.code for frame in frames(acts, Failed)] == ["no-bot"]
@@ -647,6 +691,28 @@ def test_a_streaming_reply_that_could_not_be_saved_is_cancelled(chat: Chat) -> N
     acts = chat.do(SaveFailed("s", "c1", turn, "disk full"))
     assert of(acts, CancelTurn) == [CancelTurn("a", turn)]
     assert of(acts, Reply) == []
+
+
+def test_a_message_that_was_not_saved_and_has_failed_meanwhile_is_not_called_kept(chat: Chat) -> None:
+    turn = chat.asked()
+    chat.die()
+    (frame,) = frames(chat.do(SaveFailed("s", "c1", turn + QUESTION, "disk full")), Failed)
+    assert "nothing of it was kept" in frame.message
+
+
+def test_a_session_that_is_told_of_a_failed_save_is_not_kept_for_ever(chat: Chat) -> None:
+    turn = chat.asked()
+    chat.do(BotEnded("a", turn))
+    for name in ("s1", "s2", "s3"):
+        chat.do(ClientJoined(1, name))
+        chat.do(ClientLeft(1, name))
+    chat.do(SaveFailed("s", "c1", turn, "disk full"))
+    assert chat.engine.census(chat.now) == {
+        "turns_open": 0,
+        "turns_overdue": 0,
+        "sessions_abandoned": 0,
+        "processes_wanted": 1,
+    }
 
 
 # --- Any order of facts ---------------------------------------------------------------------------------------------

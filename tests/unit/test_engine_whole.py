@@ -13,6 +13,7 @@ from harness.core.events import (
     Began,
     BotEnded,
     BotFailed,
+    BotGarbled,
     BotGone,
     BotReady,
     BotSaid,
@@ -89,6 +90,17 @@ def test_a_turn_of_which_something_was_read_is_not_asked_again() -> None:
     turn = chat.asked()
     chat.do(BotSaid("a", turn, "half"))
     assert [frame.code for frame in frames(chat.die(), Failed)] == ["bot-gone"]
+
+
+def test_a_turn_of_which_its_bot_may_still_speak_is_not_asked_again() -> None:
+    chat = chat_with()
+    turn = chat.asked()
+    acts = chat.do(BotGarbled("a", "something printed this"))
+    assert [frame.code for frame in frames(acts, Failed)] == ["bot-garbled"]
+    chat.wait(1.0)
+    # What comes now is the rest of an answer: it must not be taken for a whole one.
+    assert chat.do(BotSaid("a", turn, "second half")) == []
+    assert chat.do(BotEnded("a", turn)) == []
 
 
 def test_it_is_not_tried_more_often_than_allowed() -> None:
@@ -447,6 +459,20 @@ def test_a_process_too_many_finishes_its_work_and_ends() -> None:
     chat.do(BotGone("a~2", "exit code 0"))
     assert chat.do(BotSaid("a~2", turn.turn, "late")) == []
     assert chat.status().breaker == "closed"
+
+
+def test_the_process_too_many_is_not_the_last_one_that_answers() -> None:
+    chat = grown(breaker_failures_max=2, breaker_cooldown_s=1.0, attempts_max=1)
+    chat.do(BotStarted("a~2", 9))
+    chat.do(BotReady("a~2"))
+    chat.die()
+    chat.do(BotGarbled("a~2", "x"))
+    assert chat.status().breaker == "open"  # So "a" is not started again, and nobody asks for anything.
+    chat.acts.clear()
+    chat.wait(300.0)
+    assert recorded(chat.acts, Scaled)
+    assert chat.status().instances == 1
+    assert of(chat.say(), ToBot)[0].bot == "a~2"
 
 
 def test_no_process_beyond_the_limit_of_the_whole() -> None:
