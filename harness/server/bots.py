@@ -76,8 +76,8 @@ class Bots:
         return [process.pid for process in self._processes.values()]
 
     def busy(self, bot: str) -> bool:
-        """Whether a process of this name is there or on its way."""
-        return bot in self._processes or bot in self._starting
+        """Whether a process of this bot is there or on its way; its others are called "bot~2" and so on."""
+        return any(name.partition("~")[0] == bot for name in (*self._processes, *self._starting))
 
     def processes(self) -> int:
         """How many there are, those that are ending included."""

@@ -33,6 +33,7 @@ from harness.adapters.retry import make_recovery
 from harness.adapters.sqlite import Row, Store
 from harness.chat.engine import QUESTION, Engine
 from harness.chat.gauges import Numbers
+from harness.chat.steward import CARE, CARE_EVERY_S
 from harness.core.events import (
     Act,
     Admitted,
@@ -120,6 +121,8 @@ class Service:
         self._queue: deque[_Batch] = deque()
         self._unsaved: list[_Batch] = []
         self._committing: list[_Batch] = []
+        self._void: set[str] = set()
+        """Turns whose message was refused by the store; batches that were decided before may still ask for them."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._room = asyncio.Event()
         self._room.set()
@@ -289,6 +292,7 @@ class Service:
             self._room.set()
             self._running.pause(paused=False)
         if not queue:
+            self._void.clear()
             self._empty.set()
 
     def _judge_store(self, problem: StoreError | None) -> None:
@@ -320,6 +324,7 @@ class Service:
             elif isinstance(act, Publish):
                 # Its number is spent: an empty piece takes its place, or clients would look for what they missed.
                 self.hub.publish(act.session, act.seq, Delta(turn, 0, ""))
+        self._void.update(row.mid.removesuffix(QUESTION) for row in refused if row.mid.endswith(QUESTION))
         for row in refused:
             self.handle(SaveFailed(row.session, row.cid, row.mid, batch.why))
 
@@ -347,7 +352,8 @@ class Service:
 
     def _to_bot(self, act: ToBot, at: float) -> None:
         del at
-        self._running.say(act.bot, Ask(act.turn, act.session, act.text))
+        if act.turn not in self._void:
+            self._running.say(act.bot, Ask(act.turn, act.session, act.text))
 
     def _cancel_turn(self, act: CancelTurn, at: float) -> None:
         del at
@@ -395,6 +401,9 @@ class Service:
             self._ring_at(key, at)  # Rounded down to a millisecond: the engine would find it too early.
             return
         del self._timers[key]
+        if key == CARE:
+            # There is a next tick whatever becomes of this one; the engine's own wish for it takes its place.
+            self._ring_at(CARE, monotonic() + CARE_EVERY_S)
         self.handle(Woke(key))
 
     def _welcome(self, act: Welcome, at: float) -> None:
@@ -435,7 +444,7 @@ def _turn_of(act: Act) -> str | None:
             return act.mid.removesuffix(QUESTION)
         case Publish():
             return act.frame.turn
-        case ToBot() | CancelTurn():
+        case ToBot():
             return act.turn
         case Record(fact=(Admitted() | TurnSettled()) as fact):
             return fact.turn
