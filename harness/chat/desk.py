@@ -231,8 +231,7 @@ class Desk:
             self.sweep_at(turn.begin_by)
 
     def _recovered(self, turn: Turn, *, done: bool) -> None:
-        if turn.call is None:
-            return
+        assert turn.call is not None
         if done:
             self.recovery.succeeded(turn.call, self.now)
         else:

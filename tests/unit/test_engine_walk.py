@@ -30,6 +30,7 @@ from harness.core.events import (
     BotStarted,
     BotUnwanted,
     BotWanted,
+    BreakerForced,
     ClientJoined,
     ClientLeft,
     Delta,
@@ -59,6 +60,7 @@ from harness.core.settings import Settings
 from harness.services.circuit_breaker import State
 
 BOTS = ("a", "b")
+FORCED = ("forced-open", "disabled", "metrics-only", "closed")
 SESSIONS = ("s", "t", "u")
 SETTINGS = Settings(
     breaker_failures_max=3,
@@ -394,6 +396,11 @@ class EngineWalk(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(["auto", "full", "degraded", "maintenance"]), ttl_s=st.floats(0.5, 5.0))
     def order(self, mode: str, ttl_s: float) -> None:
         self.shell.do(ModeOrdered(mode, "ada", "a walk", ttl_s))
+
+    @rule(bot=st.sampled_from(BOTS), state=st.sampled_from(FORCED), ttl_s=st.floats(0.5, 5.0))
+    def force(self, bot: str, state: str, ttl_s: float) -> None:
+        if bot in self.desk.bots:
+            self.shell.do(BreakerForced(bot, state, "ada", ttl_s))
 
     @rule(limit=st.sampled_from(["bots", "queue_count", "tasks_per_s"]), allowed=st.integers(1, 8))
     def limit(self, limit: str, allowed: int) -> None:

@@ -20,6 +20,7 @@ from harness.core.events import (
     BotStarted,
     BotStatus,
     BotUnwanted,
+    BotWanted,
     BreakerForced,
     BreakerMoved,
     CapacityChanged,
@@ -162,6 +163,16 @@ def test_a_resting_turn_waits_behind_a_probe() -> None:
     assert [act.turn for act in of(chat.do(BotEnded("a", probe)), ToBot)] == [turn]
 
 
+def test_a_resting_turn_whose_time_is_over_when_it_wakes_fails_openly() -> None:
+    chat = chat_with(answer_within_s=10.0)
+    turn = chat.asked()
+    chat.do(BotFailed("a", turn, "overloaded", "no"))
+    chat.now += 10.0
+    (failed,) = frames(chat.do(Woke(f"retry:a:{turn}")), Failed)
+    assert (failed.code, failed.retry_after_s) == ("busy", None)
+    assert "should have begun to answer is over; try again later" in failed.message
+
+
 # --- Pace and capacity ----------------------------------------------------------------------------------------------
 def test_a_session_that_sends_too_fast_is_told_when_to_go_on() -> None:
     chat = chat_with(session_rate_per_s=2.0, session_burst=2)
@@ -201,6 +212,25 @@ def test_a_bot_that_answers_ever_more_slowly_gets_fewer_turns_at_once() -> None:
     moved = recorded(chat.acts, LimitMoved)
     assert (moved[0].before, moved[0].cause) == (20, "queueing")
     assert moved[0].after < 20
+
+
+def test_messages_that_are_too_long_in_all_are_refused_at_the_door() -> None:
+    chat = chat_with(turns_max=1, queue_chars_max=20)
+    chat.say(text="x" * 15)
+    chat.say(text="x" * 15)
+    refused = rejected(chat.say(text="x" * 15))
+    assert refused.code == "busy"
+    assert "the messages that wait for it are too long in all" in refused.message
+
+
+def test_a_place_that_comes_after_their_time_finds_nobody() -> None:
+    chat = Chat(replace(CALM, answer_within_s=5.0))
+    chat.do(BotWanted("a", "echo"))
+    chat.say()
+    chat.now += 5.0
+    assert of(chat.do(BotReady("a")), ToBot) == []
+    chat.do(Woke("sweep"))
+    assert [frame.code for frame in frames(chat.acts, Failed)] == ["busy"]
 
 
 def test_the_whole_takes_only_so_many_messages_a_second() -> None:
@@ -264,6 +294,8 @@ def test_a_service_that_gets_sick_switches_off_what_is_missed_least_and_back_on_
         chat.do(BotEnded("a", chat.asked()))
         chat.wait(1.0)
     assert chat.engine.mode(chat.now).level == "good"
+    assert chat.engine.score is not None
+    assert chat.engine.score.level == "good"
     for _ in range(20):
         chat.do(Felt(store_ok=False, loop_lag_s=0.0, memory_bytes=1_000))
         chat.wait(1.0)
@@ -473,6 +505,21 @@ def test_the_process_too_many_is_not_the_last_one_that_answers() -> None:
     assert recorded(chat.acts, Scaled)
     assert chat.status().instances == 1
     assert of(chat.say(), ToBot)[0].bot == "a~2"
+
+
+def test_a_process_on_its_way_out_stays_if_it_is_wanted_again() -> None:
+    chat = grown()
+    chat.do(BotStarted("a~2", 9))
+    chat.do(BotReady("a~2"))
+    turn = only(chat.say(), ToBot).turn
+    desk = chat.engine._desk
+    desk.scale(desk.bots["a"], 1)
+    assert chat.status().instances == 1
+    chat.acts.clear()
+    chat.wait(1.0)
+    assert recorded(chat.acts, Scaled)
+    assert (chat.status().instances, of(chat.acts, StartBot)) == (2, [])
+    assert of(chat.do(BotEnded("a~2", turn)), StopBot) == []
 
 
 def test_no_process_beyond_the_limit_of_the_whole() -> None:
