@@ -287,8 +287,8 @@ class Engine:
         turn.pieces.append(text)
         turn.chars = chars
         turn.deadline = now + settings.reply_silence_max_s
-        if turn.permit is not None:
-            desk.bots[turn.bot].breaker.renew(turn.permit, now)
+        assert turn.permit is not None
+        desk.bots[turn.bot].breaker.renew(turn.permit, now)
         if now >= turn.checkpoint and desk.steward.enabled("checkpoints"):
             turn.checkpoint = now + settings.checkpoint_s
             turn.pieces = [turn.reply]

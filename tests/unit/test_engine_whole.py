@@ -316,6 +316,23 @@ def test_a_service_that_gets_sick_switches_off_what_is_missed_least_and_back_on_
     assert recorded(chat.acts, FeatureSwitched)[-1].on
 
 
+def test_replies_that_start_late_cost_points_and_no_bots_cost_none() -> None:
+    chat = Chat(CALM)
+    chat.do(Began())
+    chat.wait(2.0)
+    assert chat.engine.score is not None
+    assert chat.engine.score.score is None  # Nothing was ever known.
+    chat.launch()
+    turn = chat.asked()
+    chat.wait(4.0)
+    chat.do(BotSaid("a", turn, "x"))
+    chat.do(BotEnded("a", turn))
+    chat.wait(2.0)
+    (latency,) = [part for part in chat.engine.score.contributions if part.component == "latency_ms_p95"]
+    assert latency.value == 4_000.0
+    assert latency.points < latency.of / 2
+
+
 def test_without_retries_a_failure_is_told_at_once() -> None:
     chat = chat_with()
     chat.do(ModeOrdered("degraded", "ada", "we save our strength"))
