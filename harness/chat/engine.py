@@ -116,7 +116,7 @@ class Engine:
         desk = self._desk
         desk.steward.look(now, desk.bots.values())
         bots = {record.bot: record.load(now) for record in desk.bots.values()}
-        return {**desk.steward.capacity.report(now).as_json(), "bots": bots}
+        return {**desk.steward.capacity.report(now).as_json(now), "bots": bots}
 
     @property
     def score(self) -> Score | None:

@@ -78,6 +78,8 @@ class Steward:
             ScoreConfig(components=[component for component in COMPONENTS if component.name not in _MACHINE])
         )
         self._felt: Felt | None = None
+        self._memory_ordered = False
+        """Whether a person has decided how much memory there is."""
         self._scalers: dict[str, Autoscaler] = {}
         self._good = self._total = 0
         self._firsts: list[float] = []
@@ -88,7 +90,8 @@ class Steward:
         """Take what the machine feels like; from the first time on its components count, and its memory is limited."""
         if self._felt is None:
             self._health = HealthScore()
-            self.capacity.change(now, "memory_bytes", self._settings.memory_bytes_max, author="settings")
+            if not self._memory_ordered:
+                self.capacity.change(now, "memory_bytes", self._settings.memory_bytes_max, author="settings")
         self._felt = fact
         self.capacity.note(now, {"memory_bytes": fact.memory_bytes})
 
@@ -140,7 +143,8 @@ class Steward:
         if felt is not None:
             health.observe(now, "store", float(felt.store_ok))
             health.observe(now, "loop_lag_ms", 1000.0 * felt.loop_lag_s)
-            health.observe(now, "memory_share", felt.memory_bytes / self._settings.memory_bytes_max)
+            allowed = self.capacity.limits.memory_bytes
+            health.observe(now, "memory_share", felt.memory_bytes / allowed if allowed is not None else 0.0)
             health.observe(now, "cpu_share", felt.cpu_share)
 
     # --- The door -----------------------------------------------------------------------------------------------------
@@ -210,6 +214,7 @@ class Steward:
     def change(self, fact: LimitOrdered, now: float) -> CapacityChanged:
         """Let a person change a limit; ValueError says what is wrong with it."""
         changed = self.capacity.change(now, fact.limit, fact.allowed, author=fact.author)
+        self._memory_ordered = self._memory_ordered or changed.limit == "memory_bytes"
         return CapacityChanged(changed.limit, changed.before, changed.after, changed.author)
 
     def mode(self, now: float) -> ServiceMode:

@@ -55,10 +55,10 @@ class Report:
     uses: tuple[Use, ...]
     recommendation: Recommendation
 
-    def as_json(self) -> dict[str, object]:
-        """Give the document of ``GET /api/capacity``."""
+    def as_json(self, now: float) -> dict[str, object]:
+        """Give the document of ``GET /api/capacity``, ``now`` on the clock of the report."""
         return {
-            "limits": {use.limit: _use_json(use) for use in self.uses},
+            "limits": {use.limit: _use_json(use, now) for use in self.uses},
             "refused": {use.limit: use.refused for use in self.uses},
             "recommendation": {"action": self.recommendation.action, "reasons": list(self.recommendation.reasons)},
         }
@@ -93,12 +93,12 @@ def _reasons(use: Use, refusing: Collection[Name], near: float) -> list[str]:
     return reasons
 
 
-def _use_json(use: Use) -> dict[str, object]:
+def _use_json(use: Use, now: float) -> dict[str, object]:
     changed = use.changed
     return {
         "used": use.used,
         "allowed": use.allowed,
         "utilisation": None if use.utilisation is None else round(use.utilisation, 4),
         "changed_by": None if changed is None else changed.author,
-        "changed_at": None if changed is None else changed.at,
+        "changed_s_ago": None if changed is None else round(max(0.0, now - changed.at), 3),
     }

@@ -221,15 +221,15 @@ def test_the_document_of_the_report() -> None:
     full = capacity(bots=10, memory_bytes=1_000)
     full.note(100.0, {"bots": 5})
     full.change(101.0, "queue_count", 7, author="ada")
-    document = full.report(101.0).as_json()
+    document = full.report(101.0).as_json(now=0.0)
     assert set(document) == {"limits", "refused", "recommendation"}
     limits = document["limits"]
     assert isinstance(limits, dict)
     assert list(limits) == list(NAMES)
-    assert limits["bots"] == {"used": 5, "allowed": 10, "utilisation": 0.5, "changed_by": None, "changed_at": None}
+    assert limits["bots"] == {"used": 5, "allowed": 10, "utilisation": 0.5, "changed_by": None, "changed_s_ago": None}
     assert limits["queue_count"]["changed_by"] == "ada"
     assert document["recommendation"] == {"action": "hold", "reasons": []}
-    unread = Capacity(Limits(), CapacityConfig(), random.Random(1)).report(0.0).as_json()["limits"]
+    unread = Capacity(Limits(), CapacityConfig(), random.Random(1)).report(0.0).as_json(now=0.0)["limits"]
     assert isinstance(unread, dict)
     assert unread["memory_bytes"]["utilisation"] is None
 

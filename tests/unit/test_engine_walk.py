@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.chat.engine import QUESTION, Engine
-from harness.chat.roster import BotRecord, Turn
+from harness.chat.roster import BotRecord, Turn, dependency
 from harness.core.events import (
     Accepted,
     Act,
@@ -454,7 +454,7 @@ class EngineWalk(RuleBasedStateMachine):
             fresh = [turn for turn in working if turn.permit and turn.permit.generation == record.breaker.generation]
             assert record.breaker.in_flight == len(fresh)
             assert all(turn.permit is not None and turn.lease is not None for turn in working)
-            assert calls.get(bot, 0) == len([turn for turn in self.turns() if turn.bot == bot])
+            assert calls.get(dependency(bot), 0) == len([turn for turn in self.turns() if turn.bot == bot])
             assert all(turn.call is not None and not turn.call.over for turn in self.turns())
         assert len(self.desk.instances) == sum(len(record.instances) for record in self.desk.bots.values())
 

@@ -268,6 +268,19 @@ def test_memory_that_is_full_refuses_and_memory_that_nobody_reads_any_more_too()
     assert "memory_bytes: unknown" in rejected(chat.say()).message
 
 
+def test_a_limit_of_memory_that_a_person_has_set_is_not_overruled_by_the_settings() -> None:
+    chat = chat_with(memory_bytes_max=100)
+    chat.do(LimitOrdered("memory_bytes", 1_000, "ada"))
+    chat.do(Felt(store_ok=True, loop_lag_s=0.0, memory_bytes=900))
+    assert of(chat.say(), ToBot)
+    chat.do(LimitOrdered("memory_bytes", None, "ada"))
+    chat.do(Began())
+    chat.wait(2.0)
+    score = chat.engine.score
+    assert score is not None
+    assert {part.component: part.value for part in score.contributions}["memory_share"] == 0.0
+
+
 def test_the_report_says_how_full_everything_is() -> None:
     chat = chat_with(turns_max=2)
     for _ in range(3):
