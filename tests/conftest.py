@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -30,6 +31,10 @@ START_MAX_S = 30.0
 ANSWER_MAX_S = 30.0
 MARK = "HARNESS_TEST_FOLDER"
 """In the environment of everything that a service of a test starts, and whatever that starts in turn."""
+
+# How fast examples come says something about the machine (and whether it measures coverage), not about the code.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 BESIDE = ("bot-status", "service-mode")
 """Frames that come whenever something changes, beside any conversation."""
