@@ -200,9 +200,6 @@ class Engine:
             wait_s = spread(wait_s, desk.rng)
             said = f"you are sending faster than {self._settings.session_rate_per_s:g} messages a second: slow down"
             return Rejected(fact.cid, "rate-limited", said, _rounded(wait_s))
-        full = desk.over_capacity(fact, waits=waits)
-        if full is not None:
-            return full
         refusal = record.breaker.peek(desk.now)
         if refusal is not None and not refusal.probing:
             wait_s = refusal.retry_after_s
@@ -210,7 +207,8 @@ class Engine:
         if record.breaker.state is State.HALF_OPEN and (refusal is not None or record.queue):
             said = f"Bot Unavailable (recovering): another message is testing {fact.bot} right now; try again"
             return Rejected(fact.cid, "circuit-open", said, _PROBING_RETRY_S)
-        return None
+        # Last of all: what was refused for another reason must not use up what the others may take.
+        return desk.over_capacity(fact, waits=waits)
 
     def _recalled(self, fact: Recalled) -> None:
         """Let a message wait again that was accepted before a restart; without its bot it ends with a clear error."""

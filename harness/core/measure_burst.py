@@ -30,6 +30,10 @@ def measure_burst(story: Story, scenario: Scenario, measures: Measures) -> None:
     if burst is None or began is None:
         measures.missing.update(dict.fromkeys(NAMES, "the load has no burst"))
         return
+    if scenario.service.instances_max > 1:
+        why = "bots may have several processes: nobody knows what they could have done"
+        measures.missing.update(dict.fromkeys(NAMES, why))
+        return
     comes, goes = began + burst.at_s, began + burst.at_s + burst.for_s
     capacity = _capacity_per_s(story, scenario, before=comes)
     if capacity is None:
@@ -68,7 +72,7 @@ def _capacity_per_s(story: Story, scenario: Scenario, *, before: float) -> float
     for bot in scenario.bot_names():
         asked = {fact.turn: t for t, fact in story.calls.get(bot, ()) if isinstance(fact, Admitted)}
         took = [ends[turn] - t for turn, t in asked.items() if turn in ends]
-        if len(took) < _TURNS_MIN:
+        if len(took) < _TURNS_MIN or not median(took):
             return None
         total += scenario.service.turns_max / median(took)
     return total

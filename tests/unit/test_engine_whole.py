@@ -246,6 +246,14 @@ def test_the_whole_takes_only_so_many_messages_a_second() -> None:
     assert of(chat.say(), ToBot)
 
 
+def test_what_an_open_breaker_refuses_uses_up_nothing_of_the_whole() -> None:
+    chat = chat_with(tasks_per_s_max=1, breaker_failures_max=1)
+    chat.launch("b")
+    chat.do(BotGone("a", "exit code 1"))
+    assert [rejected(chat.say()).code for _ in range(3)] == ["circuit-open"] * 3
+    assert of(chat.say(bot="b", session="t"), ToBot)
+
+
 def test_what_waits_is_limited_for_all_bots_together_and_a_limit_can_be_changed() -> None:
     chat = chat_with(turns_max=1, waiting_max=1)
     chat.say()

@@ -72,3 +72,10 @@ def test_a_burst_at_the_very_end_leaves_nobody_to_recover(samples: Samples) -> N
 
 def test_without_any_finished_reply_nothing_is_late(samples: Samples) -> None:
     assert "finished no reply" in measured(samples.page()).missing["replies_late"]
+
+
+def test_bots_of_several_processes_have_no_known_capacity(samples: Samples) -> None:
+    (story,) = read(samples.burst()).stories
+    scenario = story.scenario()
+    found = measure(story, replace(scenario, service=replace(scenario.service, instances_max=2)))
+    assert "several processes" in found.missing["burst_goodput_share"]
