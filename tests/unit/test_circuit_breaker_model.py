@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
@@ -203,6 +204,9 @@ configs = st.builds(
     probes_max=st.integers(1, 3),
     lease_s=st.sampled_from([1.5, 3.0]),
 )
+
+
+pytestmark = pytest.mark.timeout(300)  # Measured, and on a busy machine, it takes its time.
 
 
 class BreakerAndModel(RuleBasedStateMachine):
@@ -428,7 +432,7 @@ def line_of(move: Transition) -> str:
 
 
 TestBreakerAndModel = BreakerAndModel.TestCase
-TestBreakerAndModel.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestBreakerAndModel.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
 
 
 def live(seed: int) -> tuple[CircuitBreaker, list[Transition]]:
