@@ -144,7 +144,7 @@ class Model:
         if self.votes.count(False) >= bad_max:
             assert cause is not None
             self.go(Signal.RELAPSED, cause, at)
-        elif self.votes.count(True) > probes - bad_max:
+        elif cause is None and self.votes.count(True) > probes - bad_max:  # A failure proves nothing good.
             self.go(Signal.PROVEN, Cause.PROBE_OK, at)
 
     def refuses(self) -> bool:
