@@ -279,12 +279,16 @@ class CircuitBreaker:
         return self.drain()
 
     def configure(self, config: BreakerConfig, now: float, *, author: str) -> tuple[Transition, ...]:
-        """Work by another configuration from now on: its window starts empty, a cooldown under way stays as it is."""
+        """Work by another configuration from now on: its window starts empty, a cooldown under way stays as it is.
+
+        Probes that have ended do not count for it either: with fewer of them to be asked, none might be left to decide.
+        """
         if not author.strip():
             raise ValueError("author must say who configures the breaker, got an empty text")
         self._pass(now)
         self._equip(config)
         self._version += 1
+        self._good_probes = self._bad_probes = 0
         self._calm_until = -_NEVER
         self._tell(self._state, Signal.CONFIGURED, Cause.MANUAL, self._now, author=author)
         return self.drain()

@@ -687,6 +687,16 @@ def test_a_cooldown_under_way_stays_as_it_is() -> None:
     assert breaker.wake_at() == 110.0
 
 
+def test_fewer_probes_from_now_on_leave_some_to_be_asked() -> None:
+    breaker = CircuitBreaker(BreakerConfig(failures_max=1, failure_rate=0.5, calls_min=1, probes=4, cooldown_s=1.0))
+    breaker.fail(0.0)
+    breaker.settle(allowed(breaker, 1.0), 1.0, Outcome.SUCCESS)
+    breaker.settle(allowed(breaker, 1.0), 1.0, Outcome.FAILURE)
+    breaker.configure(BreakerConfig(failures_max=1, probes=2, cooldown_s=1.0), 1.0, author="ada")
+    moves = [breaker.settle(allowed(breaker, 1.0), 1.0, Outcome.SUCCESS) for _ in range(2)]
+    assert [move.after for moved in moves for move in moved] == [State.CLOSED]
+
+
 def test_impossible_configurations_of_a_live_breaker_change_nothing() -> None:
     breaker = CircuitBreaker(CONFIG)
     with pytest.raises(ValueError, match="author"):

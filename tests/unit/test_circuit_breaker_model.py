@@ -144,7 +144,7 @@ class Model:
         if self.votes.count(False) >= bad_max:
             assert cause is not None
             self.go(Signal.RELAPSED, cause, at)
-        elif cause is None and self.votes.count(True) > probes - bad_max:  # A failure proves nothing good.
+        elif self.votes.count(True) > probes - bad_max:
             self.go(Signal.PROVEN, Cause.PROBE_OK, at)
 
     def refuses(self) -> bool:
@@ -362,7 +362,7 @@ class BreakerAndModel(RuleBasedStateMachine):
         if not seldom:
             return
         self.model.time(self.clock)
-        self.model.config, self.model.record = config, []
+        self.model.config, self.model.record, self.model.votes = config, [], []
         self.model.version += 1
         self.model.note(self.model.state, Signal.CONFIGURED, Cause.MANUAL, self.model.now)
         self.took(self.breaker.configure(config, self.clock, author="ada"))
