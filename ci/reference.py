@@ -27,7 +27,6 @@ from harness.core.backoff import Backoff
 from harness.core.failures import CODES, ERRNOS, STATUSES, TYPES
 from harness.core.families import FAMILIES
 from harness.core.figures import FIGURES
-from harness.core.ladder import CHAT
 from harness.core.retry_budget import BudgetConfig
 from harness.core.scenario import Bot, Bound, FaultPlan, Load, MemoryPlan, Scenario
 from harness.core.settings import Settings
@@ -379,11 +378,6 @@ def _limits() -> Iterator[str]:
             plain = f"`{value}`" if isinstance(value, int | float) else "see below"
             yield f"| `{field.name}` | {NONE.get(field.name, plain)} | {_cell(texts[field.name])} |"
         yield ""
-    yield "### The ladder of the chat\n"
-    yield "| rung | what users get | entered below | left from |\n|---|---|---|---|"
-    for rung in CHAT.rungs:
-        low, high = (f"{rung.enter_below:g}", f"{rung.leave_from:g}") if rung.enter_below else ("", "")
-        yield f"| `{rung.name}` | {rung.gives} | {low} | {high} |"
 
 
 NONE: Final = {"ladder": "no fallback", "policies": "none"}

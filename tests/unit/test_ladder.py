@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.ladder import BARE, CHAT, Ladder, Rung
+from harness.core.ladder import BARE, Ladder, Rung
+from tests.sample_ladder import LADDER
 
 
 def names(levels: list[float]) -> list[str]:
     rung, seen = 0, []
     for level in levels:
-        rung = CHAT.rung(level, rung)
-        seen.append(CHAT.rungs[rung].name)
+        rung = LADDER.rung(level, rung)
+        seen.append(LADDER.rungs[rung].name)
     return seen
 
 
@@ -37,12 +38,12 @@ def test_a_level_moves_the_rung(levels: list[float], rungs: list[str]) -> None:
 def test_the_same_level_twice_never_moves_it_twice(levels: list[float]) -> None:
     rung = 0
     for level in levels:
-        rung = CHAT.rung(level, rung)
-        assert CHAT.rung(level, rung) == rung
+        rung = LADDER.rung(level, rung)
+        assert LADDER.rung(level, rung) == rung
 
 
 def test_below_each_rung_is_the_next_until_there_is_none() -> None:
-    assert [rung and rung.name for rung in map(CHAT.below, range(5))] == [
+    assert [rung and rung.name for rung in map(LADDER.below, range(5))] == [
         "cached", "reduced", "queued", "notice", None
     ]  # fmt: skip
     assert BARE.below(0) is None
@@ -75,7 +76,7 @@ def test_an_impossible_ladder_is_refused(rungs: list[tuple[str, float, float]], 
 def test_an_impossible_question_is_refused() -> None:
     for level in (math.nan, math.inf):
         with pytest.raises(ValueError, match="level must be a number from 0 to 100"):
-            CHAT.rung(level)
+            LADDER.rung(level)
     for rung in (-1, 5):
         with pytest.raises(ValueError, match=f"there is no rung {rung}; this ladder has 5"):
-            CHAT.rung(50, rung)
+            LADDER.rung(50, rung)

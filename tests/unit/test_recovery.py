@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from harness.core.backoff import Backoff
 from harness.core.classifier import Failure
 from harness.core.failures import standard
-from harness.core.ladder import CHAT, Ladder, Rung
+from harness.core.ladder import Ladder, Rung
 from harness.core.recovery_figures import OTHER, Figures, StrategyCount
 from harness.core.retry_budget import BUCKETS, BudgetConfig
 from harness.errors import BusyError, CircuitOpenError, Kind, StoreError
@@ -30,6 +30,7 @@ from harness.services.recovery import (
     RecoveryConfig,
     Retry,
 )
+from tests.sample_ladder import LADDER
 
 FREE = BudgetConfig(share=1.0, retries_min=1_000, tokens_max=1e6)
 TWO_RUNGS = Ladder((Rung("full", "all"), Rung("less", "some"), Rung("notice", "a word")))
@@ -199,10 +200,10 @@ def test_no_mean_before_a_strategy_has_an_end() -> None:
 
 
 def test_calls_begin_on_the_rung_that_fits_the_level() -> None:
-    machine = recovery(policies={"bot": Policy(ladder=CHAT, attempts_max=1)})
+    machine = recovery(policies={"bot": Policy(ladder=LADDER, attempts_max=1)})
     assert machine.level("bot", 40.0).name == "reduced"
     call = machine.begin("bot", 0.0)
-    assert CHAT.rungs[call.rung].name == "reduced"
+    assert LADDER.rungs[call.rung].name == "reduced"
     assert shown(machine.decide(call, GONE, 0.0)) == "queued (attempts)"
     assert machine.level("bot", 100.0).name == "full"
     assert machine.report(0.0).dependencies[0].rung == "full"
